@@ -1,0 +1,121 @@
+"""Request budgets: how much may be asked of an exchange, and who goes first.
+
+One `Budget` stands for one limit of one scope (an address, an account, a route). Spending is counted over a
+sliding window, which also satisfies an exchange that counts by calendar minutes. Orders may use all of it,
+look-ups most of it, balances and the rest only what remains, so that polling can never starve an order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from enum import Enum
+
+from ..clock import NS_PER_SEC, Clock
+from ..errors import RateLimited
+
+
+class Priority(Enum):
+    """Who asks; the value is the share of a window that this class may fill."""
+
+    ORDER = 1.0
+    LOOKUP = 0.85
+    BALANCE = 0.5
+
+
+class Budget:
+    """At most *limit* units of cost per *window_sec*. Thread-safe."""
+
+    def __init__(self, clock: Clock, exchange: str, *, limit: int, window_sec: float) -> None:
+        self._clock = clock
+        self._exchange = exchange
+        self._limit = limit
+        self._window_ns = int(window_sec * NS_PER_SEC)
+        self._changed = threading.Condition()
+        self._spent: deque[tuple[int, int]] = deque()
+        self._total = 0
+        self._blocked_until_ns = 0
+        self._banned = False
+
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    @limit.setter
+    def limit(self, units: int) -> None:
+        """Take over the limit that the exchange states of itself."""
+        with self._changed:
+            self._limit = units
+            self._changed.notify_all()
+
+    @property
+    def used(self) -> int:
+        """Units spent in the window that ends now."""
+        with self._changed:
+            self._expire(self._clock.monotonic_ns())
+            return self._total
+
+    @property
+    def blocked_sec(self) -> float:
+        """Seconds for which the exchange asked us to send nothing at all; 0 where it did not."""
+        with self._changed:
+            return max(0.0, (self._blocked_until_ns - self._clock.monotonic_ns()) / NS_PER_SEC)
+
+    def spend(self, cost: int, priority: Priority, wait_sec: float = 0.0) -> None:
+        """Take *cost* units, waiting for them at most *wait_sec*.
+
+        :raises RateLimited: they cannot be had in that time, or the exchange has shut us out.
+        """
+        deadline = self._clock.monotonic_ns() + int(wait_sec * NS_PER_SEC)
+        with self._changed:
+            while True:
+                now = self._clock.monotonic_ns()
+                free_at = self._free_at(now, cost, priority)
+                if free_at <= now:
+                    self._spent.append((now, cost))
+                    self._total += cost
+                    return
+                if free_at > deadline:
+                    raise RateLimited(
+                        f"the request budget of {self._exchange} is used up",
+                        retry_after_sec=(free_at - now) / NS_PER_SEC,
+                        whole_address=True,
+                        banned=self._banned and self._blocked_until_ns > now,
+                        kind="budget",
+                        exchange=self._exchange,
+                    )
+                self._changed.wait(min((free_at - now) / NS_PER_SEC, 1.0))
+
+    def observe(self, used: int) -> None:
+        """Learn from an answer's header what the exchange counts; others may share our address."""
+        with self._changed:
+            now = self._clock.monotonic_ns()
+            self._expire(now)
+            if used > self._total:
+                self._spent.append((now, used - self._total))
+                self._total = used
+
+    def block(self, seconds: float, *, banned: bool = False) -> None:
+        """Let nothing through for *seconds*: the exchange said so (Retry-After)."""
+        with self._changed:
+            self._blocked_until_ns = max(self._blocked_until_ns, self._clock.monotonic_ns() + int(seconds * NS_PER_SEC))
+            self._banned = banned
+            self._changed.notify_all()
+
+    def _expire(self, now: int) -> None:
+        while self._spent and self._spent[0][0] <= now - self._window_ns:
+            self._total -= self._spent.popleft()[1]
+
+    def _free_at(self, now: int, cost: int, priority: Priority) -> int:
+        if self._blocked_until_ns > now:
+            return self._blocked_until_ns
+        self._expire(now)
+        # An idle budget grants one request however dear it is; otherwise a cost above the share would never pass.
+        excess = self._total + cost - int(self._limit * priority.value)
+        if excess <= 0 or self._total == 0:
+            return now
+        for spent_at, units in self._spent:
+            excess -= units
+            if excess <= 0:
+                return spent_at + self._window_ns
+        return self._spent[-1][0] + self._window_ns

@@ -1,0 +1,90 @@
+"""Time: monotonic for deciding, the exchange's for signing and ages, wall time for showing only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from .errors import ClockSkewed
+
+NS_PER_MS = 1_000_000
+NS_PER_SEC = 1_000_000_000
+
+
+class Clock:
+    """The machine's clocks behind one seam; a test passes a fake, so that nothing sleeps."""
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970 by the wall clock. For display and log lines, never for deciding."""
+        return time.time_ns() // NS_PER_MS
+
+    def wait(self, event: threading.Event, timeout_sec: float) -> bool:
+        """Wait for *event* at most *timeout_sec*; return whether it is set."""
+        return event.wait(timeout_sec)
+
+
+def wall_text(wall_ms: int) -> str:
+    """Return *wall_ms* as ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class ExchangeClock:
+    """The time at one exchange: our monotonic clock plus a measured offset.
+
+    The exchange's stamp is taken as made when its answer *arrived*, so that our time is behind theirs by
+    the way back and never ahead: an early timestamp is refused at 1 s, a late one only at the window's end.
+    """
+
+    MAX_AGE_SEC = 900  # an offset older than this proves nothing any more
+    JUMP_ALARM_MS = 500
+    JUMP_HALT_MS = 2000
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._offset_ms: float | None = None
+        self._measured_ns = 0
+        self._stable = True
+
+    @property
+    def is_known(self) -> bool:
+        """Whether timestamps may be made: the offset was measured lately and did not jump."""
+        with self._lock:
+            if self._offset_ms is None or not self._stable:
+                return False
+            return self._clock.monotonic_ns() - self._measured_ns < self.MAX_AGE_SEC * NS_PER_SEC
+
+    def now_ms(self) -> int:
+        """Return the exchange's time in milliseconds. :raises ClockSkewed: it was never measured."""
+        with self._lock:
+            if self._offset_ms is None:
+                raise ClockSkewed("the exchange's clock has not been measured yet")
+            return int(self._clock.monotonic_ns() / NS_PER_MS + self._offset_ms)
+
+    def measure(self, read_server_ms: Callable[[], int], probes: int = 5) -> float:
+        """Measure the offset anew, best of *probes* by round trip; return the jump in milliseconds.
+
+        The first measurement is no jump. A jump beyond ``JUMP_HALT_MS`` makes the clock unknown until the
+        next measurement agrees with this one.
+
+        :param read_server_ms: asks the exchange for its time; may raise an `ExchangeError`.
+        """
+        best: tuple[int, float] | None = None
+        for _ in range(probes):
+            sent = self._clock.monotonic_ns()
+            server_ms = read_server_ms()
+            received = self._clock.monotonic_ns()
+            if best is None or received - sent < best[0]:
+                best = (received - sent, server_ms - received / NS_PER_MS)
+        assert best is not None
+        with self._lock:
+            jump = 0.0 if self._offset_ms is None else abs(best[1] - self._offset_ms)
+            self._stable = jump <= self.JUMP_HALT_MS
+            self._offset_ms = best[1]
+            self._measured_ns = self._clock.monotonic_ns()
+            return jump
