@@ -1,0 +1,126 @@
+"""Everything that may be asked of the system. `CopyTrader` (here) and `RemoteCopyTrader` (over the socket) answer it.
+
+An answer means done, not wished: ``stop_copying`` returns when no new order can leave, ``verify_account`` when the
+exchange has answered. Arguments and results are plain values or `views`, so that all of it fits through a
+socket unchanged. Every method may raise `CopytradeError`; its ``kind`` survives the socket.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from .views import (
+    AccountView,
+    CopyView,
+    ExchangeView,
+    FeedEvent,
+    Finding,
+    LeaderOrderView,
+    LeaderView,
+    PluginView,
+    StatusView,
+    VerifyView,
+)
+
+
+class TraderApi(ABC):
+    # accounts
+
+    @abstractmethod
+    def add_account(self, name: str, exchange: str, env: str, credentials: dict[str, str]) -> AccountView:
+        """Store a follower, encrypted, and verify it at once; it is ACTIVE or DISABLED with the reason.
+
+        :raises InvalidRequest: a field is wrong (``field`` names it), or the key or account is already here.
+        """
+
+    @abstractmethod
+    def list_accounts(self) -> list[AccountView]: ...
+
+    @abstractmethod
+    def get_account(self, account_id: str) -> AccountView:
+        """:raises NotFound: there is no such account."""
+
+    @abstractmethod
+    def update_account(
+        self, account_id: str, version: int, name: str | None = None, credentials: dict[str, str] | None = None
+    ) -> AccountView:
+        """Rename an account or replace its key. :raises Conflict: somebody changed it since *version*."""
+
+    @abstractmethod
+    def remove_account(self, account_id: str) -> None: ...
+
+    @abstractmethod
+    def pause_account(self, account_id: str) -> AccountView:
+        """Returns when no new order of this account can leave."""
+
+    @abstractmethod
+    def resume_account(self, account_id: str) -> AccountView:
+        """Orders placed by the leader before this are not copied to it."""
+
+    @abstractmethod
+    def verify_account(self, account_id: str) -> VerifyView: ...
+
+    # leader and copying
+
+    @abstractmethod
+    def set_leader(self, exchange: str, env: str, credentials: dict[str, str] | None = None) -> LeaderView:
+        """Listen to this leader from now on; without *credentials*, switch to keys stored before.
+
+        Returns when its events are being heard; a view with ``connected`` False says why not.
+        """
+
+    @abstractmethod
+    def get_leader(self) -> LeaderView | None: ...
+
+    @abstractmethod
+    def start_copying(self) -> bool:
+        """Copy what the leader places from now on. Returns True.
+
+        :raises EngineHalted, InvalidRequest: not now, and why.
+        """
+
+    @abstractmethod
+    def stop_copying(self) -> bool:
+        """Returns False when no new order can leave; what is in flight is still settled."""
+
+    # looking
+
+    @abstractmethod
+    def status(self) -> StatusView: ...
+
+    @abstractmethod
+    def list_events(self, limit: int = 50, before: str | None = None) -> list[LeaderOrderView]:
+        """Leader orders with their closed books, newest first; *before* is the id of the last one seen."""
+
+    @abstractmethod
+    def get_event(self, event_id: str) -> LeaderOrderView: ...
+
+    @abstractmethod
+    def list_copies(
+        self, account_id: str | None = None, state: str | None = None, limit: int = 100, before: str | None = None
+    ) -> list[CopyView]:
+        """Copies, newest first."""
+
+    @abstractmethod
+    def list_exchanges(self) -> list[ExchangeView]: ...
+
+    @abstractmethod
+    def list_plugins(self) -> list[PluginView]: ...
+
+    @abstractmethod
+    def doctor(self) -> list[Finding]: ...
+
+    @abstractmethod
+    def list_feed(self, after: int = 0, limit: int = 200) -> list[FeedEvent]:
+        """Feed events with a number above *after*, oldest first."""
+
+    # following along; not through `call`, each side does it in its own way
+
+    @abstractmethod
+    def subscribe(self, handler: Callable[[FeedEvent], Any]) -> Callable[[], None]:
+        """Call *handler* for each feed event from now on; returns what ends it. *handler* only enqueues."""
+
+    @abstractmethod
+    def close(self) -> None: ...

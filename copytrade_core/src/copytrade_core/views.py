@@ -1,0 +1,415 @@
+"""What `CopyTrader` answers with: frozen records, the same whether the engine is here or behind its socket.
+
+Times that a person sees are ISO 8601 text in UTC; ages and latencies are numbers with their unit in the name.
+`status_json` and `book_json` give the shapes of the REST API and of ``--json``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import ROUND_DOWN, Decimal
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+from .model import AccountId, Environment, Side
+
+
+class AccountState(StrEnum):
+    """What is shown of an account: DISABLED (the exchange refused it) hides PAUSED (a person's wish)."""
+
+    ACTIVE = "ACTIVE"
+    PAUSED = "PAUSED"
+    DISABLED = "DISABLED"
+
+
+class CopyState(StrEnum):
+    """The states of one copy (orders.md of the exchange facts; ARCHITECTURE.md draws the arrows)."""
+
+    PLANNED = "PLANNED"
+    SUBMITTING = "SUBMITTING"
+    NOT_SENT = "NOT_SENT"  # the first attempt provably did not leave or was refused for rate or clock
+    ACKED = "ACKED"
+    UNKNOWN = "UNKNOWN"
+    FILLED = "FILLED"
+    PARTLY_FILLED = "PARTLY_FILLED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+    STALE = "STALE"
+    NEEDS_PERSON = "NEEDS_PERSON"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL_STATES
+
+    @property
+    def is_ok(self) -> bool:
+        return self in (CopyState.FILLED, CopyState.PARTLY_FILLED)
+
+
+FINAL_STATES = frozenset(
+    {
+        CopyState.FILLED,
+        CopyState.PARTLY_FILLED,
+        CopyState.REJECTED,
+        CopyState.FAILED,
+        CopyState.SKIPPED,
+        CopyState.STALE,
+    }
+)
+
+
+class LeaderOrderState(StrEnum):
+    """What was decided of one leader order."""
+
+    COPIED = "COPIED"  # a closed book exists; its rows say what became of each follower
+    IGNORED = "IGNORED"  # not a market order, another symbol, copying stopped ...: `reason` says
+    STALE = "STALE"  # found too late to be copied; its rows are STALE
+    UNDECIDED = "UNDECIDED"  # the balance before it could not be established; a person is asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceView:
+    asset: str
+    free: Decimal
+    locked: Decimal
+    age_sec: float
+    source: str  # pushed, read, fills
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyView:
+    """One row of a closed book: one leader order on one follower, with the inputs of its sum."""
+
+    id: str
+    event_id: str
+    account_id: AccountId
+    account_name: str
+    exchange: str
+    env: Environment
+    side: Side
+    state: CopyState
+    reason_kind: str = ""
+    reason: str = ""
+    size_asset: str = ""  # quote for a BUY, base for a SELL
+    free_before: Decimal | None = None
+    balance_age_ms: int | None = None
+    balance_source: str = ""
+    computed: Fraction | None = None  # share × free_before, exact, before the one rounding
+    step: Decimal | None = None
+    sent: Decimal | None = None
+    filled_base: Decimal = Decimal(0)
+    filled_quote: Decimal = Decimal(0)
+    average_price: Decimal | None = None
+    slippage_bp: Decimal | None = None  # against the leader's average price; positive is worse
+    commissions: dict[str, Decimal] = field(default_factory=dict)
+    client_order_id: str = ""
+    exchange_order_id: str = ""
+    attempts: int = 0
+    # From the leader's final report heard: planned, sent, accepted, final. Absent steps are missing.
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    asked_by: str = ""
+    updated: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderOrderView:
+    """One leader order and its closed book."""
+
+    id: str
+    t: str
+    exchange: str
+    env: Environment
+    symbol: str
+    order_id: str
+    client_order_id: str
+    side: Side
+    order_type: str
+    status: str
+    filled_base: Decimal
+    filled_quote: Decimal
+    state: LeaderOrderState
+    reason_kind: str = ""
+    reason: str = ""
+    source: str = "live"  # or gap
+    balance_asset: str = ""
+    balance_before: Decimal | None = None
+    balance_how: str = ""
+    estimates: dict[str, str] = field(default_factory=dict)
+    share: Fraction | None = None
+    heard_ms: float | None = None  # from the exchange's transaction time to our hearing it
+    copies: tuple[CopyView, ...] = ()
+
+    @property
+    def share_text(self) -> Decimal | None:
+        """The share as a fraction 0-1 of 8 places, rounded down."""
+        if self.share is None:
+            return None
+        exact = Decimal(self.share.numerator) / Decimal(self.share.denominator)
+        return exact.quantize(Decimal("0.00000001"), rounding=ROUND_DOWN)
+
+    def counts(self) -> dict[str, int]:
+        """Count the rows: ``fanout`` are those not skipped; ``ok + fail + pending = fanout``."""
+        rows = [copy for copy in self.copies if copy.state is not CopyState.SKIPPED]
+        ok = sum(copy.state.is_ok for copy in rows)
+        pending = sum(not copy.state.is_final for copy in rows)
+        return {
+            "fanout": len(rows),
+            "ok": ok,
+            "fail": len(rows) - ok - pending,
+            "pending": pending,
+            "skipped": len(self.copies) - len(rows),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    id: AccountId
+    name: str
+    exchange: str
+    env: Environment
+    state: AccountState
+    status: str  # CREATED until the exchange has once agreed to the key, then VERIFIED
+    version: int
+    paused: bool
+    uid: str = ""
+    key_fingerprint: str = ""
+    error_kind: str = ""
+    error: str = ""
+    balances: tuple[BalanceView, ...] = ()
+    pushed: bool = False  # balances arrive by stream now; otherwise they are polled
+    poll_sec: float | None = None  # how often they are read besides; stretched to stay inside the budget
+    last_copy: CopyView | None = None
+
+    def balance(self, asset: str) -> BalanceView | None:
+        return next((balance for balance in self.balances if balance.asset == asset), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderView:
+    exchange: str
+    env: Environment
+    connected: bool
+    connections: int = 0
+    uid: str = ""
+    key_fingerprint: str = ""
+    error_kind: str = ""
+    error: str = ""
+    last_event: str = ""
+    proof_age_sec: float | None = None
+    gap_since: str = ""
+    balances: tuple[BalanceView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """Why the engine does not trade, since when, and what would end it."""
+
+    kind: str
+    reason: str
+    since: str
+    ends_when: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusView:
+    running: bool  # copying is on
+    copying_since: str = ""
+    engine_since: str = ""
+    halts: tuple[Halt, ...] = ()
+    leader: LeaderView | None = None
+    followers: tuple[AccountView, ...] = ()
+    recent_events: tuple[LeaderOrderView, ...] = ()
+    unsettled: int = 0
+    needs_person: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyView:
+    """What the exchange said of an account's key, now."""
+
+    ok: bool
+    uid: str = ""
+    free_base: Decimal | None = None
+    free_quote: Decimal | None = None
+    error_kind: str = ""
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedEvent:
+    """Something that happened, numbered without gaps; the live feed and the alarms."""
+
+    seq: int
+    t: str
+    kind: str  # copy, leader_order, account, balance, leader, copying, alarm, halt
+    text: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeView:
+    id: str
+    name: str
+    name_zh: str
+    environments: tuple[Environment, ...]
+    can_lead: bool
+    fields: tuple[dict[str, Any], ...]
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginView:
+    name: str
+    distribution: str
+    version: str
+    exchanges: tuple[str, ...]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of `doctor`: ``level`` is ok, warning or error; ``remedy`` says what to do."""
+
+    check: str
+    level: str
+    text: str
+    remedy: str = ""
+
+
+# --- the shapes of the REST API and of --json ------------------------------------------------------------
+
+
+def book_json(order: LeaderOrderView, *, rows: bool = True) -> dict[str, Any]:
+    """Return one closed book as the API shows it; amounts stay `Decimal` for the one encoder to print."""
+    share = order.share_text
+    shape: dict[str, Any] = {
+        "id": order.id,
+        "t": order.t,
+        "type": order.side.value,
+        "x_percent": share,
+        **({"y_percent": share} if order.side is Side.SELL else {}),
+        **order.counts(),
+        "state": order.state.value,
+        "reason_kind": order.reason_kind,
+        "reason": order.reason,
+        "source": order.source,
+        "exchange": order.exchange,
+        "env": order.env.value,
+        "symbol": order.symbol,
+        "order_id": order.order_id,
+        "client_order_id": order.client_order_id,
+        "order_type": order.order_type,
+        "status": order.status,
+        "filled_base": order.filled_base,
+        "filled_quote": order.filled_quote,
+        "balance_asset": order.balance_asset,
+        "balance_before": order.balance_before,
+        "balance_how": order.balance_how,
+        "estimates": order.estimates,
+        "share": None if order.share is None else f"{order.share.numerator}/{order.share.denominator}",
+        "heard_ms": order.heard_ms,
+    }
+    if rows:
+        shape["copies"] = [copy_json(copy) for copy in order.copies]
+    return shape
+
+
+def copy_json(copy: CopyView) -> dict[str, Any]:
+    """Return one row of a closed book as the API shows it."""
+    return {
+        "id": copy.id,
+        "event_id": copy.event_id,
+        "account_id": copy.account_id,
+        "account": copy.account_name,
+        "exchange": copy.exchange,
+        "env": copy.env.value,
+        "side": copy.side.value,
+        "state": copy.state.value,
+        "reason_kind": copy.reason_kind,
+        "reason": copy.reason,
+        "size_asset": copy.size_asset,
+        "free_before": copy.free_before,
+        "balance_age_ms": copy.balance_age_ms,
+        "balance_source": copy.balance_source,
+        "computed": None if copy.computed is None else plain_fraction(copy.computed),
+        "step": copy.step,
+        "sent": copy.sent,
+        "filled_base": copy.filled_base,
+        "filled_quote": copy.filled_quote,
+        "average_price": copy.average_price,
+        "slippage_bp": copy.slippage_bp,
+        "commissions": copy.commissions,
+        "client_order_id": copy.client_order_id,
+        "exchange_order_id": copy.exchange_order_id,
+        "attempts": copy.attempts,
+        "latency_ms": copy.latency_ms,
+        "asked_by": copy.asked_by,
+        "updated": copy.updated,
+    }
+
+
+def plain_fraction(value: Fraction, places: int = 16) -> Decimal:
+    """Return *value* as a decimal of at most *places* places, cut, never rounded up."""
+    scale = 10**places
+    return Decimal(value.numerator * scale // value.denominator).scaleb(-places).normalize()
+
+
+def account_json(account: AccountView, base: str, quote: str) -> dict[str, Any]:
+    """Return one account as the API shows it: ``freeUSDT`` and ``freeBTC`` are named after the symbol's assets."""
+    shape: dict[str, Any] = {
+        "id": account.id,
+        "name": account.name,
+        "exchange": account.exchange,
+        "env": account.env.value,
+        "state": account.state.value,
+        "status": account.status,
+        "version": account.version,
+        "paused": account.paused,
+        "error_kind": account.error_kind,
+        "error": account.error,
+        "pushed": account.pushed,
+        "poll_sec": account.poll_sec,
+    }
+    for asset in (quote, base):
+        balance = account.balance(asset)
+        shape[f"free{asset}"] = None if balance is None else balance.free
+        shape[f"free{asset}_age_sec"] = None if balance is None else balance.age_sec
+        shape[f"free{asset}_source"] = None if balance is None else balance.source
+    shape["last_copy"] = None if account.last_copy is None else copy_json(account.last_copy)
+    return shape
+
+
+def status_json(status: StatusView, base: str, quote: str) -> dict[str, Any]:
+    """Return the shape of ``GET /status``."""
+    leader = status.leader
+    return {
+        "running": status.running,
+        "copying_since": status.copying_since,
+        "engine_since": status.engine_since,
+        "halted": bool(status.halts),
+        "halts": [
+            {"kind": halt.kind, "reason": halt.reason, "since": halt.since, "ends_when": halt.ends_when}
+            for halt in status.halts
+        ],
+        "leader": None
+        if leader is None
+        else {
+            "exchange": leader.exchange,
+            "env": leader.env.value,
+            "connected": leader.connected,
+            "connections": leader.connections,
+            "last_event": leader.last_event,
+            "proof_age_sec": leader.proof_age_sec,
+            "gap_since": leader.gap_since,
+            "error_kind": leader.error_kind,
+            "error": leader.error,
+            **{f"free{balance.asset}": balance.free for balance in leader.balances},
+        },
+        "followers": [account_json(account, base, quote) for account in status.followers],
+        "recent_events": [book_json(order, rows=False) for order in status.recent_events],
+        "unsettled": status.unsettled,
+        "needs_person": status.needs_person,
+    }
