@@ -1,0 +1,198 @@
+"""What an account had free, at any moment of the exchange's time.
+
+REST answers "now", which is after the trade or, cached, before an earlier one; a share needs the free balance
+*just before* the leader's order. So every statement about a balance is kept with the exchange's own time of it:
+
+- an **absolute** figure (a pushed position, a REST snapshot) with the time ``u`` of the last change in it;
+- a **delta** (our reading of a fill, a deposit, a withdrawal) with its time ``T``.
+
+A delta is *in* an absolute figure exactly when ``T <= u``. That one rule keeps a late snapshot from reviving spent
+money and a deposit's two events from counting twice. The same ledger serves the followers' live balances.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+
+from ..model import BalanceSnapshot, BalanceSource
+
+KEEP_MS = 15 * 60 * 1000
+AGREE = Fraction(1, 1000)  # two estimates are "the same" within 0.1 %
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Moment:
+    """A point in the exchange's order of things: its millisecond, then its execution id within it."""
+
+    time_ms: int
+    execution_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Absolute:
+    time_ms: int
+    arrival: int  # our own count of arrivals, to tell "arrived before the order's first report"
+    free: Decimal
+    locked: Decimal
+    source: BalanceSource
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    moment: Moment
+    free: Decimal
+    key: str
+
+
+@dataclass(slots=True)
+class _Asset:
+    absolutes: list[Absolute] = field(default_factory=list)  # by time_ms, then arrival
+    deltas: list[Delta] = field(default_factory=list)  # by moment
+    keys: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimates:
+    """The free balance before one order, worked out in three ways (``None`` where there is no ground for it).
+
+    ``latest`` (A): the last absolute figure from before the order. ``replayed`` (C): that figure and all known
+    deltas up to the order. ``undone`` (B): the first figure from after it, with the order itself taken back.
+    """
+
+    latest: Decimal | None
+    replayed: Decimal | None
+    undone: Decimal | None
+
+    def as_text(self) -> dict[str, str]:
+        """Return the figures for the journal, under the names that the closed book shows."""
+        pairs = (("latest", self.latest), ("replayed", self.replayed), ("undone", self.undone))
+        return {name: format(value, "f") for name, value in pairs if value is not None}
+
+
+class BalanceLedger:
+    """The time-indexed free balances of one account. Not thread-safe: its owner's thread or lock guards it."""
+
+    def __init__(self, *tracked: str) -> None:
+        """Keep a ledger; of the *tracked* assets a complete snapshot that leaves them out says "zero"."""
+        self._assets = {name: _Asset() for name in tracked}
+        self._arrivals = 0
+
+    @property
+    def arrivals(self) -> int:
+        """How many absolute figures have arrived; taken at an order's first report it dates that report."""
+        return self._arrivals
+
+    def state(self, snapshot: BalanceSnapshot) -> bool:
+        """Take absolute figures in; return whether they told anything newer than what was known.
+
+        A snapshot that is older than the newest absolute figure of an asset stays in history only.
+        """
+        self._arrivals += 1
+        figures = {balance.asset: (balance.free, balance.locked) for balance in snapshot.balances}
+        if snapshot.complete:
+            for asset in self._assets:
+                figures.setdefault(asset, (Decimal(0), Decimal(0)))
+        is_news = False
+        for name, (free, locked) in figures.items():
+            asset = self._assets.setdefault(name, _Asset())
+            newest = asset.absolutes[-1].time_ms if asset.absolutes else -1
+            is_news = is_news or snapshot.time_ms >= newest
+            entry = Absolute(snapshot.time_ms, self._arrivals, free, locked, snapshot.source)
+            insort(asset.absolutes, entry, key=lambda absolute: (absolute.time_ms, absolute.arrival))
+            self._prune(asset)
+        return is_news
+
+    def change(self, key: str, moment: Moment, deltas: Mapping[str, Decimal]) -> bool:
+        """Take one event's deltas of free balances in; return False where *key* was known already."""
+        is_new = False
+        for name, free in deltas.items():
+            asset = self._assets.setdefault(name, _Asset())
+            if key in asset.keys:
+                continue
+            is_new = True
+            asset.keys.add(key)
+            insort(asset.deltas, Delta(moment, free, key), key=lambda delta: delta.moment)
+        return is_new
+
+    def free(self, name: str) -> Decimal | None:
+        """Return the free balance now: the newest absolute figure and every delta that is not in it."""
+        asset = self._assets.get(name)
+        if asset is None or not asset.absolutes:
+            return None
+        newest = asset.absolutes[-1]
+        return newest.free + self._after(asset, newest.time_ms)
+
+    def newest(self, name: str) -> Absolute | None:
+        """Return the newest absolute figure of an asset, as it arrived."""
+        asset = self._assets.get(name)
+        return asset.absolutes[-1] if asset and asset.absolutes else None
+
+    def has_deltas_after_newest(self, name: str) -> bool:
+        """Whether `free` is worked out from fills rather than stated by the exchange."""
+        asset = self._assets.get(name)
+        if asset is None or not asset.absolutes:
+            return False
+        return any(delta.moment.time_ms > asset.absolutes[-1].time_ms for delta in asset.deltas)
+
+    def before(
+        self, name: str, *, created_ms: int, first: Moment, last: Moment, own: Decimal, first_arrival: int
+    ) -> Estimates:
+        """Estimate the free balance of *name* just before an order.
+
+        :param created_ms: when the order was created; absolute figures from that millisecond on may hold it.
+        :param first: the moment of its first known report; deltas before it belong to earlier events.
+        :param last: the moment of its last fill.
+        :param own: what the order itself did to the free balance (negative: it spent).
+        :param first_arrival: `arrivals` when its first report came.
+        """
+        asset = self._assets.get(name, _Asset())
+        earlier = [absolute for absolute in asset.absolutes if absolute.time_ms < created_ms]
+        arrived = [absolute for absolute in earlier if absolute.arrival <= first_arrival]
+        anchor = earlier[-1] if earlier else None
+        replayed = None
+        if anchor is not None:
+            replayed = anchor.free + sum(
+                (d.free for d in asset.deltas if d.moment.time_ms > anchor.time_ms and d.moment < first), Decimal(0)
+            )
+        undone = None
+        later = next((absolute for absolute in asset.absolutes if absolute.time_ms >= last.time_ms), None)
+        if later is not None:
+            # Everything known from the order on and up to that figure is in it: take it all back.
+            others = (d.free for d in asset.deltas if d.moment > last and d.moment.time_ms <= later.time_ms)
+            undone = later.free - own - sum(others, Decimal(0))
+        return Estimates(latest=arrived[-1].free if arrived else None, replayed=replayed, undone=undone)
+
+    @staticmethod
+    def _after(asset: _Asset, time_ms: int) -> Decimal:
+        return sum((delta.free for delta in asset.deltas if delta.moment.time_ms > time_ms), Decimal(0))
+
+    @staticmethod
+    def _prune(asset: _Asset) -> None:
+        horizon = asset.absolutes[-1].time_ms - KEEP_MS
+        while len(asset.absolutes) > 2 and asset.absolutes[1].time_ms < horizon:
+            asset.absolutes.pop(0)
+        while asset.deltas and asset.deltas[0].moment.time_ms < min(horizon, asset.absolutes[0].time_ms):
+            asset.keys.discard(asset.deltas.pop(0).key)
+
+
+def agree(one: Decimal, other: Decimal) -> bool:
+    """Whether two balances give shares within 0.1 % of each other."""
+    return abs(Fraction(one) - Fraction(other)) <= AGREE * max(abs(Fraction(one)), abs(Fraction(other)))
+
+
+def choose(estimates: Estimates) -> tuple[Decimal, str] | None:
+    """Return the balance to reckon with and how it was found; ``None``: the estimates contradict each other.
+
+    The replayed figure stands by itself or where the one from after the order confirms it; it is the latest
+    figure wherever nothing happened in between. The latest figure alone stands where only it is confirmed.
+    """
+    latest, replayed, undone = estimates.latest, estimates.replayed, estimates.undone
+    if replayed is not None and (undone is None or agree(replayed, undone)):
+        return replayed, "latest" if replayed == latest else "replayed"
+    if latest is not None and undone is not None and agree(latest, undone):
+        return latest, "latest"
+    return None
