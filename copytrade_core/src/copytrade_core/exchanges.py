@@ -1,0 +1,149 @@
+"""The exchanges in use: opened once each, their clocks kept, their rules cached."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .clock import NS_PER_SEC, Clock, ExchangeClock
+from .connector import Exchange, ExchangeContext
+from .errors import CopytradeError
+from .model import Environment, SymbolRules
+from .plugins import Plugins
+from .settings import Settings
+from .workers import OnDeath, Ticker
+
+CLOCK_EVERY_SEC = 60.0
+CLOCK_RETRY_SEC = 2.0
+RULES_EVERY_SEC = 600.0
+
+
+@dataclass(slots=True)
+class OpenExchange:
+    """One exchange in one environment, as the engine uses it."""
+
+    id: str
+    environment: Environment
+    exchange: Exchange
+    clock: ExchangeClock
+    rules: SymbolRules | None = None
+    clock_due_ns: int = 0
+    rules_due_ns: int = 0
+    error: str = ""
+    jumped_ms: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def label(self) -> str:
+        return f"{self.id}/{self.environment}"
+
+
+class Exchanges:
+    """Opens exchanges on first use and keeps their clocks and rules fresh on one thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        clock: Clock,
+        on_death: OnDeath,
+        on_change: Callable[[OpenExchange], None],
+    ) -> None:
+        """*on_change* is told when an exchange's clock or rules became usable or stopped being so."""
+        self._settings = settings
+        self._plugins = plugins
+        self._clock = clock
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._open: dict[tuple[str, Environment], OpenExchange] = {}
+        self._keeper = Ticker("clock-keeper", clock, on_death, self._keep)
+
+    def start(self) -> None:
+        self._keeper.start()
+
+    def get(self, exchange: str, environment: Environment) -> OpenExchange:
+        """Return the opened exchange; opening does no I/O. :raises UnknownExchange, ConfigError: it cannot be."""
+        with self._lock:
+            found = self._open.get((exchange, environment))
+            if found is not None:
+                return found
+            exchange_clock = ExchangeClock(self._clock)
+            context = ExchangeContext(
+                environment=environment,
+                symbol=self._settings.symbol,
+                clock=self._clock,
+                exchange_clock=exchange_clock,
+                endpoints=self._settings.endpoints_for(exchange, environment),
+            )
+            opened = OpenExchange(
+                id=exchange,
+                environment=environment,
+                exchange=self._plugins.open_exchange(exchange, context),
+                clock=exchange_clock,
+            )
+            self._open[exchange, environment] = opened
+        self._keeper.wake()
+        return opened
+
+    def all(self) -> list[OpenExchange]:
+        with self._lock:
+            return list(self._open.values())
+
+    def ready(self, opened: OpenExchange) -> None:
+        """Measure the clock and read the rules now where they are missing; for the caller that needs them at once.
+
+        :raises ExchangeError: the exchange cannot be reached.
+        """
+        with opened.lock:
+            if not opened.clock.is_known:
+                self._measure(opened)
+            if opened.rules is None:
+                self._read_rules(opened)
+
+    def remeasure(self, opened: OpenExchange) -> None:
+        """Have the clock measured again soon: the exchange refused a timestamp."""
+        opened.clock_due_ns = 0
+        self._keeper.wake()
+
+    def reload_rules(self, opened: OpenExchange) -> None:
+        """Have the rules read again soon: the exchange refused a size."""
+        opened.rules_due_ns = 0
+        self._keeper.wake()
+
+    def stop(self) -> None:
+        self._keeper.stop()
+        for opened in self.all():
+            opened.exchange.close()
+
+    def _keep(self) -> float:
+        now = self._clock.monotonic_ns()
+        for opened in self.all():
+            before = (opened.clock.is_known, opened.rules is not None, opened.error)
+            with opened.lock:
+                try:
+                    if opened.clock_due_ns <= now or not opened.clock.is_known:
+                        self._measure(opened)
+                    if opened.rules_due_ns <= now:
+                        self._read_rules(opened)
+                    opened.error = ""
+                except CopytradeError as error:
+                    opened.error = error.message
+            if before != (opened.clock.is_known, opened.rules is not None, opened.error) or opened.jumped_ms:
+                self._on_change(opened)
+                opened.jumped_ms = 0.0
+        dues = [min(opened.clock_due_ns, opened.rules_due_ns) for opened in self.all()]
+        wait = (min(dues, default=now + int(CLOCK_EVERY_SEC * NS_PER_SEC)) - self._clock.monotonic_ns()) / NS_PER_SEC
+        return min(max(wait, CLOCK_RETRY_SEC), CLOCK_EVERY_SEC)
+
+    def _measure(self, opened: OpenExchange) -> None:
+        jump = opened.clock.measure(opened.exchange.server_time_ms)
+        if jump > ExchangeClock.JUMP_ALARM_MS:
+            opened.jumped_ms = jump
+        # A jump is measured again soon: the clock counts as known only when two measurements agree.
+        pause = CLOCK_EVERY_SEC if opened.clock.is_known else CLOCK_RETRY_SEC
+        opened.clock_due_ns = self._clock.monotonic_ns() + int(pause * NS_PER_SEC)
+
+    def _read_rules(self, opened: OpenExchange) -> None:
+        opened.rules = opened.exchange.rules()
+        opened.rules_due_ns = self._clock.monotonic_ns() + int(RULES_EVERY_SEC * NS_PER_SEC)

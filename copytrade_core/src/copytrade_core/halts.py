@@ -1,0 +1,42 @@
+"""Why the engine does not trade: each reason with its since and what would end it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from .clock import Clock, wall_text
+from .views import Halt
+
+
+class Halts:
+    """The reasons that are in force. While there is one, nothing may leave. Thread-safe."""
+
+    def __init__(self, clock: Clock, on_change: Callable[[Halt, bool], None]) -> None:
+        """*on_change* is told each reason as it begins (True) and ends (False), outside the lock."""
+        self._clock = clock
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._halts: dict[str, Halt] = {}
+
+    def begin(self, kind: str, reason: str, ends_when: str) -> None:
+        """Put a reason in force; a second one of the same kind changes nothing."""
+        with self._lock:
+            if kind in self._halts:
+                return
+            halt = Halt(kind=kind, reason=reason, since=wall_text(self._clock.wall_ms()), ends_when=ends_when)
+            self._halts[kind] = halt
+        self._on_change(halt, True)
+
+    def end(self, kind: str) -> None:
+        with self._lock:
+            halt = self._halts.pop(kind, None)
+        if halt is not None:
+            self._on_change(halt, False)
+
+    def all(self) -> tuple[Halt, ...]:
+        with self._lock:
+            return tuple(self._halts.values())
+
+    def __bool__(self) -> bool:
+        return bool(self.all())

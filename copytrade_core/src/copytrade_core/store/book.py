@@ -1,0 +1,377 @@
+"""The closed books in the journal: what is written at each point of a copy's life, and how it is read back.
+
+Every function that takes a connection runs inside one of the journal's transactions. A state changes only along
+`copying.states.MOVES`, checked in the same statement that changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from ..clock import wall_text
+from ..codec import to_wire
+from ..copying.states import sources_of
+from ..model import AccountId, Environment, Fill, OrderReport, Side
+from ..views import FINAL_STATES, CopyState, CopyView, LeaderOrderState, LeaderOrderView
+from .schema import attempts, copies, evidence, fills, frames, leader_orders, meta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One attempt, as it must be on disk before its first byte leaves."""
+
+    copy_id: str
+    n: int
+    client_order_id: str
+    body: Mapping[str, str]
+    key_fingerprint: str
+    timestamp_ms: int
+    recv_window_ms: int
+    fence_ms: int
+    inputs: Mapping[str, Any]  # columns of `copies`: the inputs of the sum
+
+
+def plan(connection: Connection, order: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int:
+    """Write a leader order and all its rows. :raises IntegrityError: this very order was planned before."""
+    inserted = connection.execute(leader_orders.insert().values(**order))
+    assert inserted.inserted_primary_key is not None
+    order_id: int = inserted.inserted_primary_key[0]
+    if rows:
+        connection.execute(copies.insert(), [{**row, "leader_order_id": order_id} for row in rows])
+    return order_id
+
+
+def known_orders(
+    connection: Connection, exchange: str, env: str, leader_uid: str, since_ms: int
+) -> set[tuple[str, int]]:
+    """Return (order id, creation time) of the leader's orders that were decided since *since_ms*."""
+    table = leader_orders.c
+    found = connection.execute(
+        select(table.order_id, table.created_ms).where(
+            table.exchange == exchange, table.env == env, table.leader_uid == leader_uid, table.created_ms >= since_ms
+        )
+    )
+    return {(row.order_id, row.created_ms) for row in found}
+
+
+def claim(connection: Connection, claims: Sequence[Claim], wall_ms: int) -> set[str]:
+    """Take copies for sending: SUBMITTING and the attempt's row. Returns the ids that could be taken."""
+    wanted = {item.copy_id: item for item in claims}
+    found = connection.execute(
+        select(copies.c.id, copies.c.attempts).where(
+            copies.c.id.in_(wanted), copies.c.state.in_(sources_of(CopyState.SUBMITTING))
+        )
+    )
+    taken = [wanted[row.id] for row in found if row.attempts == wanted[row.id].n - 1]
+    for item in taken:
+        connection.execute(
+            copies.update()
+            .where(copies.c.id == item.copy_id)
+            .values(
+                state=CopyState.SUBMITTING,
+                attempts=item.n,
+                client_order_id=item.client_order_id,
+                updated_wall_ms=wall_ms,
+                **item.inputs,
+            )
+        )
+    if taken:
+        connection.execute(
+            attempts.insert(),
+            [
+                {
+                    "copy_id": item.copy_id,
+                    "n": item.n,
+                    "client_order_id": item.client_order_id,
+                    "body": dict(item.body),
+                    "key_fingerprint": item.key_fingerprint,
+                    "timestamp_ms": item.timestamp_ms,
+                    "recv_window_ms": item.recv_window_ms,
+                    "fence_ms": item.fence_ms,
+                    "claimed_wall_ms": wall_ms,
+                }
+                for item in taken
+            ],
+        )
+    return {item.copy_id for item in taken}
+
+
+def move(connection: Connection, copy_id: str, target: CopyState, wall_ms: int, **values: Any) -> bool:
+    """Move a copy to *target* if its state allows that; return whether it moved."""
+    statement = (
+        copies.update()
+        .where(copies.c.id == copy_id, copies.c.state.in_(sources_of(target)))
+        .values(state=target, updated_wall_ms=wall_ms, **values)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def answered(
+    connection: Connection, copy_id: str, n: int, outcome: str, answer: str, exchange_order_id: str = ""
+) -> None:
+    """Note how an attempt ended, or that nobody knows."""
+    connection.execute(
+        attempts.update()
+        .where(attempts.c.copy_id == copy_id, attempts.c.n == n)
+        .values(outcome=outcome, answer=answer[:500], exchange_order_id=exchange_order_id)
+    )
+
+
+def note(connection: Connection, copy_id: str, wall_ms: int, kind: str, text: str) -> None:
+    """Append a piece of evidence; nothing of it is ever changed."""
+    connection.execute(evidence.insert().values(copy_id=copy_id, wall_ms=wall_ms, kind=kind, text=text[:500]))
+
+
+def executed(
+    connection: Connection,
+    copy_id: str,
+    target: CopyState,
+    report: OrderReport,
+    wall_ms: int,
+    latency: Mapping[str, float],
+    **values: Any,
+) -> bool:
+    """Write an order's final state with all its fills. Returns False where the copy was final already."""
+    moved = move(
+        connection,
+        copy_id,
+        target,
+        wall_ms,
+        filled_base=report.filled_base,
+        filled_quote=report.filled_quote,
+        commissions={asset: format(amount, "f") for asset, amount in commissions(report.fills).items()},
+        exchange_order_id=report.exchange_order_id,
+        latency_ms=dict(latency),
+        **values,
+    )
+    if moved and report.fills:
+        connection.execute(fills.insert(), [{"copy_id": copy_id, **_fill_row(fill)} for fill in report.fills])
+    return moved
+
+
+def commissions(found: Iterable[Fill]) -> dict[str, Decimal]:
+    """Return the commission of all *found* fills, by asset."""
+    total: dict[str, Decimal] = {}
+    for fill in found:
+        if fill.commission:
+            total[fill.commission_asset] = total.get(fill.commission_asset, Decimal(0)) + fill.commission
+    return total
+
+
+def _fill_row(fill: Fill) -> dict[str, Any]:
+    return {name: getattr(fill, name) for name in fill.__dataclass_fields__}
+
+
+# --- the leader's frames ----------------------------------------------------------------------------------
+
+
+def record_frames(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Write frames whose key is new; return the keys written. What came twice is not in the answer."""
+    keys = [row["dedupe_key"] for row in rows]
+    known = set(connection.execute(select(frames.c.dedupe_key).where(frames.c.dedupe_key.in_(keys))).scalars())
+    fresh = {row["dedupe_key"]: row for row in rows if row["dedupe_key"] not in known}
+    if fresh:
+        connection.execute(frames.insert(), list(fresh.values()))
+    return set(fresh)
+
+
+def frames_since(connection: Connection, leader: str, wall_ms: int) -> list[Row[Any]]:
+    """Return a leader's frames received since *wall_ms*, in the order of their arrival."""
+    statement = (
+        select(frames).where(frames.c.leader == leader, frames.c.received_wall_ms >= wall_ms).order_by(frames.c.id)
+    )
+    return list(connection.execute(statement))
+
+
+def remember(connection: Connection, key: str, value: str) -> None:
+    """Keep one small fact across restarts."""
+    if connection.execute(meta.update().where(meta.c.key == key).values(value=value)).rowcount == 0:
+        connection.execute(meta.insert().values(key=key, value=value))
+
+
+def recall(connection: Connection, key: str) -> str | None:
+    return connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+def open_copies(connection: Connection) -> list[Row[Any]]:
+    """Return every copy that is not final, with its leader order's columns, in the leader's order."""
+    orders = leader_orders.c
+    statement = (
+        select(copies, orders.share, orders.created_ms, orders.transaction_ms, orders.source.label("order_source"))
+        .join(leader_orders)
+        .where(copies.c.state.not_in(FINAL_STATES))
+        .order_by(copies.c.leader_order_id, copies.c.id)
+    )
+    return list(connection.execute(statement))
+
+
+def attempts_of(connection: Connection, copy_id: str) -> list[Row[Any]]:
+    return list(connection.execute(select(attempts).where(attempts.c.copy_id == copy_id).order_by(attempts.c.n)))
+
+
+def copy_of_client_id(connection: Connection, client_order_id: str) -> Row[Any] | None:
+    """Return the copy that an attempt with this client order id belongs to."""
+    statement = select(copies).join(attempts).where(attempts.c.client_order_id == client_order_id)
+    return connection.execute(statement).first()
+
+
+def order_views(connection: Connection, statement: Select[Any]) -> list[LeaderOrderView]:
+    """Return the leader orders that *statement* selects, with their closed books."""
+    orders = list(connection.execute(statement))
+    by_order: dict[int, list[Row[Any]]] = {order.id: [] for order in orders}
+    rows = connection.execute(
+        select(copies).where(copies.c.leader_order_id.in_(by_order)).order_by(copies.c.account_name, copies.c.id)
+    )
+    for row in rows:
+        by_order[row.leader_order_id].append(row)
+    return [_order_view(order, by_order[order.id]) for order in orders]
+
+
+def latest_orders(limit: int, before: str | None = None) -> Select[Any]:
+    """Select leader orders, newest first; *before* is the id of the last one seen."""
+    statement = select(leader_orders).order_by(leader_orders.c.id.desc()).limit(limit)
+    return statement.where(leader_orders.c.id < int(before)) if before else statement
+
+
+def one_order(order_id: int) -> Select[Any]:
+    return select(leader_orders).where(leader_orders.c.id == order_id)
+
+
+def copy_views(
+    connection: Connection, account_id: str | None, state: str | None, limit: int, before: str | None
+) -> list[CopyView]:
+    """Return copies, newest leader order first."""
+    statement = (
+        select(
+            copies, leader_orders.c.filled_base.label("leader_base"), leader_orders.c.filled_quote.label("leader_quote")
+        )
+        .join(leader_orders)
+        .order_by(copies.c.leader_order_id.desc(), copies.c.id)
+        .limit(limit)
+    )
+    if account_id is not None:
+        statement = statement.where(copies.c.account_id == account_id)
+    if state is not None:
+        statement = statement.where(copies.c.state == state)
+    if before is not None:
+        anchor = select(copies.c.leader_order_id).where(copies.c.id == before).scalar_subquery()
+        statement = statement.where(
+            (copies.c.leader_order_id < anchor) | ((copies.c.leader_order_id == anchor) & (copies.c.id > before))
+        )
+    return [_copy_view(row, row.leader_base, row.leader_quote) for row in connection.execute(statement)]
+
+
+def last_copies(connection: Connection) -> dict[str, CopyView]:
+    """Return each account's newest copy."""
+    per_account = select(copies.c.account_id, func.max(copies.c.leader_order_id).label("newest")).group_by(
+        copies.c.account_id
+    )
+    newest_of = per_account.subquery()
+    statement = (
+        select(
+            copies, leader_orders.c.filled_base.label("leader_base"), leader_orders.c.filled_quote.label("leader_quote")
+        )
+        .join(leader_orders)
+        .join(
+            newest_of,
+            (newest_of.c.account_id == copies.c.account_id) & (newest_of.c.newest == copies.c.leader_order_id),
+        )
+    )
+    return {row.account_id: _copy_view(row, row.leader_base, row.leader_quote) for row in connection.execute(statement)}
+
+
+def count_states(connection: Connection) -> dict[CopyState, int]:
+    """Count the copies that are not final, by state."""
+    found = connection.execute(
+        select(copies.c.state, func.count()).where(copies.c.state.not_in(FINAL_STATES)).group_by(copies.c.state)
+    )
+    return {CopyState(state): count for state, count in found}
+
+
+def _order_view(order: Row[Any], rows: Sequence[Row[Any]]) -> LeaderOrderView:
+    heard = None if order.heard_exchange_ms is None else order.heard_exchange_ms - order.transaction_ms
+    return LeaderOrderView(
+        id=str(order.id),
+        t=wall_text(order.transaction_ms),
+        exchange=order.exchange,
+        env=Environment(order.env),
+        symbol=order.symbol,
+        order_id=order.order_id,
+        client_order_id=order.client_order_id,
+        side=Side(order.side),
+        order_type=order.order_type,
+        status=order.status,
+        filled_base=order.filled_base,
+        filled_quote=order.filled_quote,
+        state=LeaderOrderState(order.state),
+        reason_kind=order.reason_kind,
+        reason=order.reason,
+        source=order.source,
+        balance_asset=order.balance_asset,
+        balance_before=order.balance_before,
+        balance_how=order.balance_how,
+        estimates=order.estimates,
+        share=order.share,
+        heard_ms=heard,
+        copies=tuple(_copy_view(row, order.filled_base, order.filled_quote) for row in rows),
+    )
+
+
+def _copy_view(row: Row[Any], leader_base: Decimal, leader_quote: Decimal) -> CopyView:
+    price = row.filled_quote / row.filled_base if row.filled_base else None
+    slippage = None
+    if price is not None and leader_base:
+        leader_price = leader_quote / leader_base
+        worse = price - leader_price if row.side == Side.BUY else leader_price - price
+        slippage = (worse / leader_price * 10_000).quantize(Decimal("0.01"))
+    return CopyView(
+        id=row.id,
+        event_id=str(row.leader_order_id),
+        account_id=AccountId(row.account_id),
+        account_name=row.account_name,
+        exchange=row.exchange,
+        env=Environment(row.env),
+        side=Side(row.side),
+        state=CopyState(row.state),
+        reason_kind=row.reason_kind,
+        reason=row.reason,
+        size_asset=row.size_asset,
+        free_before=row.free_before,
+        balance_age_ms=row.balance_age_ms,
+        balance_source=row.balance_source,
+        computed=row.computed,
+        step=row.step,
+        sent=row.sent,
+        filled_base=row.filled_base,
+        filled_quote=row.filled_quote,
+        average_price=None if price is None else price.quantize(Decimal("0.00000001")),
+        slippage_bp=slippage,
+        commissions={asset: Decimal(amount) for asset, amount in row.commissions.items()},
+        client_order_id=row.client_order_id,
+        exchange_order_id=row.exchange_order_id,
+        attempts=row.attempts,
+        latency_ms=row.latency_ms,
+        asked_by=row.asked_by,
+        updated=wall_text(row.updated_wall_ms),
+    )
+
+
+def frame_row(dedupe_key: str, leader: str, connection: str, wall_ms: int, event: Any, raw: str) -> dict[str, Any]:
+    """Return a leader's frame as `record_frames` takes it."""
+    return {
+        "dedupe_key": dedupe_key,
+        "leader": leader,
+        "connection": connection,
+        "received_wall_ms": wall_ms,
+        "event_type": type(event).__name__,
+        "event": to_wire(event),
+        "raw": raw,
+    }

@@ -1,0 +1,214 @@
+"""What happened, durably, before anything acts on it.
+
+One writer thread owns the only writing connection. Work is handed to it as functions; all that wait are run in one
+transaction and committed (and synced) together, so that a burst costs one sync. A function that fails is rolled
+back alone. When a commit fails the journal is broken for good: nothing can be written, so nothing may be sent.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, select, text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from ..errors import CopytradeError, JournalError
+from . import schema
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+GROUP_LIMIT = 500  # functions in one transaction
+QUEUE_LIMIT = 20_000
+
+
+class Journal:
+    """The writer thread, and read-only connections for everybody else."""
+
+    def __init__(self, url: str, on_broken: Callable[[JournalError], None]) -> None:
+        """Open the database at *url*, create or migrate its tables, take ownership, start the writer.
+
+        :param on_broken: called once, from the writer's thread, when writing has become impossible.
+        :raises JournalError: damaged, newer than this program, unreadable, or locked by another program.
+        """
+        self._on_broken = on_broken
+        self._queue: queue.Queue[tuple[Work[Any], Future[Any]] | None] = queue.Queue(QUEUE_LIMIT)
+        self._broken: JournalError | None = None
+        self._closed = False
+        self._close_lock = threading.Lock()
+        self._is_sqlite = url.startswith("sqlite")
+        self._engine = self._connect(url, read_only=False)
+        self._readers = self._connect(url, read_only=True)
+        self._epoch = self._take_over()
+        self._thread = threading.Thread(target=self._write, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def in_data_dir(
+        cls, data_dir: Path, database_url: str | None, on_broken: Callable[[JournalError], None]
+    ) -> Journal:
+        """Open the journal of *data_dir*: ``journal.db`` there, or the database that the settings name."""
+        if database_url:
+            return cls(database_url, on_broken)
+        path = data_dir / "journal.db"
+        if not path.exists():
+            # Made by us, so that the file is private before the first byte of history is in it.
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        return cls(f"sqlite:///{path}", on_broken)
+
+    @property
+    def broken(self) -> JournalError | None:
+        return self._broken
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        """Queue *work*; the future is done when its transaction is on disk. It must not be cancelled.
+
+        The future raises `JournalError` when writing failed, or what *work* itself raised.
+        """
+        future: Future[T] = Future()
+        with self._close_lock:
+            if self._broken is not None or self._closed:
+                future.set_exception(self._broken or JournalError("the journal is closed"))
+                return future
+            try:
+                # A writer that is thousands of transactions behind is as good as broken: never wait here.
+                self._queue.put_nowait((work, future))
+            except queue.Full:
+                future.set_exception(JournalError("the journal cannot keep up"))
+        return future
+
+    def write(self, work: Work[T], timeout_sec: float = 10) -> T:
+        """Run *work* in a transaction and return its result when it is on disk."""
+        try:
+            return self.submit(work).result(timeout_sec)
+        except TimeoutError:
+            raise JournalError("the journal did not answer; is the disk blocked?") from None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that sees what was committed. :raises JournalError: the database cannot be read."""
+        try:
+            with self._readers.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise JournalError(f"the journal cannot be read: {type(error).__name__}") from error
+
+    def close(self) -> None:
+        """Write what waits, stop the writer, join it."""
+        with self._close_lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        self._engine.dispose()
+        self._readers.dispose()
+
+    # --- inside ---
+
+    def _connect(self, url: str, *, read_only: bool) -> Engine:
+        if not self._is_sqlite:
+            return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, poolclass=NullPool if not read_only else None, connect_args={"timeout": 5})
+
+        @event.listens_for(engine, "connect")
+        def on_connect(connection: Any, _: Any) -> None:
+            connection.isolation_level = None  # transactions are begun by the listener below
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+                connection.execute(f"PRAGMA {pragma}")
+            if read_only:
+                connection.execute("PRAGMA query_only=ON")
+
+        @event.listens_for(engine, "begin")
+        def on_begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+        return engine
+
+    def _take_over(self) -> str:
+        """Check the file, bring its tables up to date, and make every earlier owner's writes fail."""
+        try:
+            with self._engine.begin() as connection:
+                if self._is_sqlite:
+                    found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+                    if found != "ok":
+                        raise JournalError("the journal is damaged; restore it from a backup before trading")
+                schema.prepare(connection)
+                table = schema.meta
+                last = connection.execute(select(table.c.value).where(table.c.key == "owner_epoch")).scalar()
+                epoch = str(int(last or 0) + 1)
+                if last is None:
+                    connection.execute(table.insert().values(key="owner_epoch", value=epoch))
+                else:
+                    connection.execute(table.update().where(table.c.key == "owner_epoch").values(value=epoch))
+                return epoch
+        except SQLAlchemyError as error:
+            cause = str(getattr(error, "orig", "") or type(error).__name__)
+            raise JournalError(
+                f"the journal cannot be opened ({cause}); check the disk, the file's rights, and that no other "
+                "program holds it"
+            ) from error
+
+    def _write(self) -> None:
+        with self._engine.connect() as connection:
+            while True:
+                group, ends = self._next_group()
+                if group:
+                    self._commit(connection, group)
+                if ends:
+                    return
+
+    def _next_group(self) -> tuple[list[tuple[Work[Any], Future[Any]]], bool]:
+        group: list[tuple[Work[Any], Future[Any]]] = []
+        item = self._queue.get()
+        while True:
+            if item is None:
+                return group, True
+            group.append(item)
+            if len(group) == GROUP_LIMIT:
+                return group, False
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+
+    def _commit(self, connection: Connection, group: Sequence[tuple[Work[Any], Future[Any]]]) -> None:
+        results: list[tuple[Future[Any], Any, BaseException | None]] = []
+        try:
+            if self._broken is not None:
+                raise self._broken
+            with connection.begin():
+                self._check_ownership(connection)
+                for work, future in group:
+                    try:
+                        with connection.begin_nested():
+                            results.append((future, work(connection), None))
+                    except (IntegrityError, CopytradeError) as error:
+                        results.append((future, None, error))
+        except Exception as error:  # a failed commit or sync: what the file holds is not known any more
+            broken = self._broken or JournalError(f"the journal cannot be written: {type(error).__name__}: {error}")
+            for _, future in group:
+                future.set_exception(broken)
+            if self._broken is None:
+                self._broken = broken
+                self._on_broken(broken)
+            return
+        for future, result, failure in results:
+            if failure is None:
+                future.set_result(result)
+            else:
+                future.set_exception(failure)
+
+    def _check_ownership(self, connection: Connection) -> None:
+        table = schema.meta
+        epoch = connection.execute(select(table.c.value).where(table.c.key == "owner_epoch")).scalar()
+        if epoch != self._epoch:
+            raise JournalError("another engine has taken this journal over")

@@ -1,0 +1,225 @@
+"""The journal's tables and the steps from one version of them to the next.
+
+Amounts and shares are text, exact in every database. Times named ``_ms`` are the exchange's or wall milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    inspect,
+    select,
+)
+
+from ..errors import JournalError
+
+VERSION = 1
+
+
+class ExactDecimal(TypeDecorator[Decimal]):
+    """A `Decimal` as plain text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Any) -> str | None:
+        return None if value is None else format(value, "f")
+
+    def process_result_value(self, value: str | None, dialect: Any) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+
+class ExactFraction(TypeDecorator[Fraction]):
+    """A `Fraction` as ``numerator/denominator``."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Fraction | None, dialect: Any) -> str | None:
+        return None if value is None else f"{value.numerator}/{value.denominator}"
+
+    def process_result_value(self, value: str | None, dialect: Any) -> Fraction | None:
+        return None if value is None else Fraction(value)
+
+
+metadata = MetaData()
+Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+frames = Table(
+    "frames",
+    metadata,
+    Column("id", Id, primary_key=True),
+    # Two connections deliver the same event: the second copy dies on this key.
+    Column("dedupe_key", Text, unique=True),
+    Column("leader", Text, nullable=False),  # exchange/environment/uid
+    Column("connection", Text, nullable=False),
+    Column("received_wall_ms", BigInteger, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("event", JSON, nullable=False),
+    Column("raw", Text, nullable=False),
+    Index("frames_by_time", "leader", "received_wall_ms"),
+)
+
+leader_orders = Table(
+    "leader_orders",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("env", Text, nullable=False),
+    Column("leader_uid", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    # Order ids restart when a test network is reset: the creation time is part of the identity.
+    Column("created_ms", BigInteger, nullable=False),
+    Column("client_order_id", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("order_type", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("filled_base", ExactDecimal, nullable=False),
+    Column("filled_quote", ExactDecimal, nullable=False),
+    Column("transaction_ms", BigInteger, nullable=False),
+    Column("heard_wall_ms", BigInteger, nullable=False),
+    Column("heard_exchange_ms", BigInteger),
+    Column("source", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason_kind", Text, nullable=False, default=""),
+    Column("reason", Text, nullable=False, default=""),
+    Column("balance_asset", Text, nullable=False, default=""),
+    Column("balance_before", ExactDecimal),
+    Column("balance_how", Text, nullable=False, default=""),
+    Column("estimates", JSON, nullable=False, default=dict),
+    Column("share", ExactFraction),
+    UniqueConstraint("exchange", "env", "leader_uid", "symbol", "order_id", "created_ms", name="leader_order_once"),
+)
+
+copies = Table(
+    "copies",
+    metadata,
+    Column("id", Text, primary_key=True),  # the 20 characters that its client order ids carry
+    Column("leader_order_id", ForeignKey("leader_orders.id"), nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("account_name", Text, nullable=False),
+    Column("exchange", Text, nullable=False),
+    Column("env", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason_kind", Text, nullable=False, default=""),
+    Column("reason", Text, nullable=False, default=""),
+    Column("size_asset", Text, nullable=False),
+    Column("free_before", ExactDecimal),
+    Column("balance_age_ms", BigInteger),
+    Column("balance_source", Text, nullable=False, default=""),
+    Column("computed", ExactFraction),
+    Column("step", ExactDecimal),
+    Column("sent", ExactDecimal),
+    Column("filled_base", ExactDecimal, nullable=False, default=Decimal(0)),
+    Column("filled_quote", ExactDecimal, nullable=False, default=Decimal(0)),
+    Column("commissions", JSON, nullable=False, default=dict),
+    Column("client_order_id", Text, nullable=False, default=""),
+    Column("exchange_order_id", Text, nullable=False, default=""),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("latency_ms", JSON, nullable=False, default=dict),
+    Column("asked_by", Text, nullable=False, default=""),
+    Column("updated_wall_ms", BigInteger, nullable=False),
+    UniqueConstraint("leader_order_id", "account_id", name="one_copy_per_follower"),
+    Index("copies_by_account", "account_id", "leader_order_id"),
+    Index("copies_by_state", "state"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("copy_id", ForeignKey("copies.id"), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("client_order_id", Text, nullable=False, unique=True),
+    Column("body", JSON, nullable=False),  # unsigned: no signature is ever stored
+    Column("key_fingerprint", Text, nullable=False),
+    Column("timestamp_ms", BigInteger, nullable=False),
+    Column("recv_window_ms", BigInteger, nullable=False),
+    Column("fence_ms", BigInteger, nullable=False),
+    Column("claimed_wall_ms", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False, default=""),  # empty: claimed, and nothing heard since
+    Column("answer", Text, nullable=False, default=""),
+    Column("exchange_order_id", Text, nullable=False, default=""),
+)
+
+fills = Table(
+    "fills",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("copy_id", ForeignKey("copies.id"), nullable=False),
+    Column("trade_id", Text, nullable=False),
+    Column("price", ExactDecimal, nullable=False),
+    Column("base_quantity", ExactDecimal, nullable=False),
+    Column("quote_amount", ExactDecimal, nullable=False),
+    Column("commission", ExactDecimal, nullable=False),
+    Column("commission_asset", Text, nullable=False),
+    Column("time_ms", BigInteger, nullable=False),
+    UniqueConstraint("copy_id", "trade_id", name="fill_once"),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("copy_id", ForeignKey("copies.id"), nullable=False),
+    Column("wall_ms", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("evidence_by_copy", "copy_id"),
+)
+
+feed = Table(
+    "feed",
+    metadata,
+    Column("seq", Id, primary_key=True),
+    Column("wall_ms", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("data", JSON, nullable=False, default=dict),
+)
+
+# The step at index i brings version i + 1 to version i + 2, inside one transaction.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+
+
+def prepare(connection: Connection) -> None:
+    """Create the tables in an empty database, or bring an older one up to `VERSION`.
+
+    :raises JournalError: the database was written by a newer program, or is not ours.
+    """
+    if not inspect(connection).has_table("meta"):
+        if inspect(connection).get_table_names():
+            raise JournalError("the database holds tables but no journal of copytrade; name an empty one")
+        metadata.create_all(connection)
+        connection.execute(meta.insert().values(key="schema_version", value=str(VERSION)))
+        return
+    stored = connection.execute(select(meta.c.value).where(meta.c.key == "schema_version")).scalar()
+    version = int(stored) if stored and stored.isdecimal() else 0
+    if version > VERSION:
+        raise JournalError(
+            f"the journal was written by a newer copytrade (its version {version}, ours {VERSION}); install that one"
+        )
+    if version < 1:
+        raise JournalError("the journal does not say its version; restore it from a backup")
+    for step in MIGRATIONS[version - 1 :]:
+        step(connection)
+    connection.execute(meta.update().where(meta.c.key == "schema_version").values(value=str(VERSION)))
