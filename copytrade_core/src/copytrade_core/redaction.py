@@ -25,11 +25,11 @@ SHORTEST = 6  # shorter secrets would blot out ordinary words; the named pattern
 
 _NAMES = (
     r"x-mbx-apikey|access-(?:key|sign|passphrase)|(?:api|secret|access|private)[-_ ]?key|api[-_]?secret|apikey|"
-    r"signature|sign|secret|pass(?:phrase|word)|authorization|listen[-_]?key|(?:access|session)[-_]?token"
+    r"signature|sign|secret|pass(?:phrase|word)|authorization|listen[-_]?key|token|cookie"
 )
 _NAMED = re.compile(
     rf"""(?P<name>(?<![a-z0-9])(?:{_NAMES})(?:\\?["'])?\s*(?:[=:]|(?<=["'])\s*,)\s*)"""
-    r"""(?P<value>b?\\?(?P<quote>["']).*?(?P=quote)|(?:(?:bearer|basic)\s+)?[^\s"'&,;)\]}\\]+)""",
+    r"""(?!\[redacted)(?P<value>b?\\?(?P<quote>["']).*?(?P=quote)|(?:(?:bearer|basic)\s+)?[^\s"'&,;)\]}\\]+)""",
     re.IGNORECASE,
 )
 _RUN = re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}")
@@ -57,6 +57,8 @@ class Redactor(logging.Filter):
         """Blot out *secrets* from now on, also URL-quoted, JSON-escaped, and line by line where there are lines."""
         forms = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
         with self._lock:
+            if forms.issubset(self._secrets):
+                return
             # Longest first: where one secret contains another, nothing of the longer may remain.
             self._secrets = tuple(sorted(forms.union(self._secrets), key=len, reverse=True))
 
@@ -141,7 +143,7 @@ class _StreamHandler(logging.StreamHandler[Any]):
 
 class _FileHandler(RotatingFileHandler):
     def _open(self) -> Any:
-        return Path(self.baseFilename).open(self.mode, encoding=self.encoding, opener=_open_private)  # type: ignore[call-overload]
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_open_private)
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -113,7 +113,7 @@ def _not_seconds(variable: str, value: object) -> ConfigError:
 def _seconds(variable: str, text: str) -> float:
     # float() alone would also take "1e3", "nan", "1_0", blanks and the digits of other scripts.
     value = float(text) if _NUMBER.fullmatch(text) else 0.0
-    if not value:
+    if not 0 < value <= _LONGEST_SEC:
         raise _not_seconds(variable, text)
     return value
 

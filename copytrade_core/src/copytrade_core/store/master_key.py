@@ -48,9 +48,12 @@ def load_master_key(
         return _decode(text.encode("utf-8", "surrogateescape"), VARIABLE)
     if path := environ.get(FILE_VARIABLE):
         return read_key_file(Path(path).expanduser(), environ)
-    if data_dir is not None and (default := default_key_path(data_dir)).exists():
-        return read_key_file(default, environ)
-    looked = f" (nothing at {default})" if data_dir is not None else ""
+    looked = ""
+    if data_dir is not None:
+        default = default_key_path(data_dir)
+        if _lies_there(default):
+            return read_key_file(default, environ)
+        looked = f" (nothing at {default})"
     raise MasterKeyError(
         f"there is no master key{looked}: set {FILE_VARIABLE} to the file that holds it, or {VARIABLE} to its base64 "
         f"text; for a new installation {_MAKE_ONE}"
@@ -79,21 +82,22 @@ def create_master_key(path: Path) -> bytes:
     :raises MasterKeyError: something is there already (it is left as it is), or the file cannot be written.
     """
     key = secrets.token_bytes(KEY_BYTES)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(base64.b64encode(key) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            path.hardlink_to(temporary)  # unlike a rename, refuses where something is
+        finally:
+            temporary.unlink()
+        sync_directory(path.parent)
     except FileExistsError:
         raise MasterKeyError(f"{path} is there already and is never overwritten; use it, or choose another") from None
     except OSError as error:
-        raise MasterKeyError(f"the master key cannot be written to {path}: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(key) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(path.parent)
-    except OSError as error:
-        path.unlink(missing_ok=True)
         raise MasterKeyError(f"the master key cannot be written to {path}: {error.strerror}") from None
     return key
 
@@ -142,6 +146,16 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lies_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # something may be there that we may not see: reading it will say why
+        return True
+    return True
 
 
 def _decode(text: bytes, source: str) -> bytes:

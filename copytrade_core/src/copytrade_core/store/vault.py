@@ -221,14 +221,12 @@ class _State:
         return _closed(("{\n" + "".join(lines)).encode("ascii"), self.keys)
 
     @classmethod
-    def parse(cls, raw: bytes, keys: _Keys) -> _State:
-        """Read a file whose MAC was found right."""
-        document = json.loads(raw)
-        entries = {
-            kind: {entry.record.id: entry for entry in (_Entry.read(kind, row) for row in document[f"{kind}s"])}
-            for kind in ("leader", "account")
-        }
-        sealed = [_Entry.read("sealed", row) for row in document["sealed"]]
+    def parse(cls, document: Mapping[str, Any], keys: _Keys) -> _State:
+        """Read a file whose MAC and schema were found right."""
+
+        def entries(kind: str, rows: list[Mapping[str, Any]]) -> dict[str, _Entry]:
+            return {entry.record.id: entry for entry in (_Entry.read(kind, row) for row in rows)}
+
         return cls(
             keys=keys,
             revision=document["revision"],
@@ -236,9 +234,9 @@ class _State:
             copying_since_ms=document["copying_since_ms"],
             active_leader=document["active_leader"],
             install=_Entry.read("install", document["install"]),
-            leaders=entries["leader"],
-            accounts=entries["account"],
-            sealed={entry.record.id: entry for entry in sealed},
+            leaders=entries("leader", document["leaders"]),
+            accounts=entries("account", document["accounts"]),
+            sealed=entries("sealed", document["sealed"]),
         )
 
 
@@ -310,7 +308,10 @@ class Vault:
             raise VaultError(f"the vault {path} cannot be read: {error.strerror}") from None
         if not _is_closed(raw, keys):
             raise _diagnose(path, raw, keys)
-        return cls(path, _State.parse(raw, keys), seen)
+        document = json.loads(raw)
+        if document["schema"] != SCHEMA:
+            raise _other_schema(path, document)
+        return cls(path, _State.parse(document, keys), seen)
 
     # accounts
 
@@ -549,13 +550,14 @@ def rotate_key_file(vault_path: Path, key_path: Path) -> None:
     :raises MasterKeyError: neither file opens the vault. :raises VaultError: the vault was altered.
     """
     new_path = key_path.with_name(key_path.name + ".new")
-    new = read_key_file(new_path) if new_path.exists() else create_master_key(new_path)
     try:
         vault = Vault.open(vault_path, read_key_file(key_path))
     except MasterKeyError:
-        Vault.open(vault_path, new)  # an earlier run was killed after the vault was re-wrapped
+        if not new_path.exists():
+            raise
+        Vault.open(vault_path, read_key_file(new_path))  # an earlier run was killed after the vault was re-wrapped
     else:
-        vault.rotate(new)
+        vault.rotate(read_key_file(new_path) if new_path.exists() else create_master_key(new_path))
     try:
         new_path.replace(key_path)
         sync_directory(key_path.parent)
@@ -651,16 +653,13 @@ def _diagnose(path: Path, raw: bytes, keys: _Keys) -> CopytradeError:
         return VaultError(f"the vault {path} is cut off{f' in {where}' if where else ''}: {_RESTORE}")
     try:
         document = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         start = error.pos if isinstance(error, json.JSONDecodeError) else getattr(error, "start", 0)
         line = raw.count(b"\n", 0, start)
         where = _label_on(raw.split(b"\n")[line]) or "no account's"
         return VaultError(f"the vault {path} was altered in line {line + 1} ({where}): {_RESTORE}")
     if document.get("schema") != SCHEMA:
-        return VaultError(
-            f"the vault {path} has schema {document.get('schema')!r}, this program knows {SCHEMA}: "
-            "a newer one wrote it, or it was altered; nothing was changed"
-        )
+        return _other_schema(path, document)
     rows = [("install", document.get("install"))]
     for kind, name in (("leader", "leaders"), ("account", "accounts"), ("sealed", "sealed")):
         listed = document.get(name)
@@ -668,12 +667,22 @@ def _diagnose(path: Path, raw: bytes, keys: _Keys) -> CopytradeError:
     faults = [_fault(kind, row, keys) for kind, row in rows]
     # One MAC that is right proves the master key, whatever became of the check value.
     if document.get("key_check") != keys.check and all(faults):
-        return MasterKeyError(f"this is not the master key that the vault {path} was made with; nothing was changed")
+        return MasterKeyError(
+            f"this is not the master key that the vault {path} was made with; nothing was changed "
+            "(if `copytrade rotate-key` was interrupted, run it again)"
+        )
     damage = "; ".join(filter(None, faults)) or (
         "its entries are whole, but the head was changed, "
         "or entries were removed, repeated or put back from an older file"
     )
     return VaultError(f"the vault {path} was altered: {damage}: {_RESTORE}")
+
+
+def _other_schema(path: Path, document: Mapping[str, Any]) -> VaultError:
+    return VaultError(
+        f"the vault {path} has schema {document.get('schema')!r}, this program knows {SCHEMA}: "
+        "a newer one wrote it, or it was altered; nothing was changed"
+    )
 
 
 def _label_on(line: bytes) -> str:
