@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .clock import NS_PER_SEC, Clock, ExchangeClock
-from .connector import Exchange, ExchangeContext
+from .connector import Exchange, ExchangeContext, ThreadPoolGateway
 from .errors import CopytradeError
 from .model import Environment, SymbolRules
 from .plugins import Plugins
@@ -19,7 +19,7 @@ CLOCK_RETRY_SEC = 2.0
 RULES_EVERY_SEC = 600.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class OpenExchange:
     """One exchange in one environment, as the engine uses it."""
 
@@ -37,6 +37,11 @@ class OpenExchange:
     @property
     def label(self) -> str:
         return f"{self.id}/{self.environment}"
+
+    @property
+    def sends_bursts(self) -> bool:
+        """Whether its gateway writes many accounts' orders by itself rather than one a thread."""
+        return not isinstance(self.exchange.gateway, ThreadPoolGateway)
 
 
 class Exchanges:

@@ -1,0 +1,535 @@
+"""The followers: added, verified, paused, watched. What a person wishes is in the vault; this brings it to life."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from ..clock import NS_PER_SEC, Clock
+from ..connector import Connector, StreamDown, StreamFrame, StreamUp, UserStream
+from ..copying.gate import CopyGate
+from ..errors import (
+    AuthenticationFailed,
+    Conflict,
+    CopytradeError,
+    ExchangeError,
+    InvalidRequest,
+    NotFound,
+)
+from ..exchanges import Exchanges, OpenExchange
+from ..feed import Feed
+from ..model import (
+    AccountId,
+    BalanceChange,
+    BalanceSnapshot,
+    Credentials,
+    Environment,
+    ExecutionReport,
+)
+from ..plugins import Plugins
+from ..settings import Settings
+from ..store.vault import AccountRecord, Disabled, Vault
+from ..views import AccountState, VerifyView
+from ..workers import OnDeath, Ticker
+from .balances import BalanceBook
+
+NAME_LIMIT = 80
+FIELD_LIMIT = 8192
+VERIFY_RETRY_SEC = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follower:
+    """One follower as the engine uses it; replaced, never changed."""
+
+    record: AccountRecord
+    opened: OpenExchange
+    connector: Connector = field(repr=False)
+
+    @property
+    def id(self) -> AccountId:
+        return self.record.id
+
+    @property
+    def state(self) -> AccountState:
+        return state_of(self.record)
+
+    @property
+    def refusal(self) -> tuple[str, str] | None:
+        """Kind and sentence of why nothing is sent for it now; ``None`` while it is ACTIVE."""
+        if self.record.disabled is not None:
+            return self.record.disabled.kind, self.record.disabled.message
+        if self.record.status != "VERIFIED":
+            return "not_verified", "the exchange has not yet agreed to this account's key"
+        if self.record.paused:
+            return "paused", "the account is paused"
+        return None
+
+
+def state_of(record: AccountRecord) -> AccountState:
+    """Return the state that is shown: the exchange's refusal hides a person's pause."""
+    if record.disabled is not None or record.status != "VERIFIED":
+        return AccountState.DISABLED
+    return AccountState.PAUSED if record.paused else AccountState.ACTIVE
+
+
+class AccountService:
+    """Owns the followers' connectors, their streams, and the polling behind them. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        plugins: Plugins,
+        vault: Vault,
+        exchanges: Exchanges,
+        book: BalanceBook,
+        gate: CopyGate,
+        feed: Feed,
+        on_death: OnDeath,
+        on_order: Callable[[AccountId, ExecutionReport], None],
+        on_change: Callable[[AccountId], None],
+        has_unsettled: Callable[[AccountId], bool],
+    ) -> None:
+        """
+        :param on_order: told each order report of a follower's stream; it only enqueues.
+        :param on_change: told when an account's state changed: its waiting copies look again.
+        :param has_unsettled: whether a copy of the account is not final; its key is then sealed, not forgotten.
+        """
+        self._settings = settings
+        self._clock = clock
+        self._plugins = plugins
+        self._vault = vault
+        self._exchanges = exchanges
+        self._book = book
+        self._gate = gate
+        self._feed = feed
+        self._on_order = on_order
+        self._on_change = on_change
+        self._has_unsettled = has_unsettled
+        self._lock = threading.RLock()  # guards the two maps; never held over I/O
+        self._followers: dict[AccountId, Follower] = {}
+        self._streams: dict[OpenExchange, UserStream | None] = {}
+        self._verify_due_ns: dict[AccountId, int] = {}
+        self._poll_sec: dict[str, float] = {}
+        self._reading: set[AccountId] = set()
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="accounts")
+        self._poller = Ticker("balance-poller", clock, on_death, self._poll)
+        self._stopping = False
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Open every account of the vault; streams and first balances come in the background."""
+        for record in self._vault.accounts():
+            try:
+                self._install(record)
+            except CopytradeError as error:
+                self._feed.alarm(f"the account {record.name} cannot be opened: {error.message}", account_id=record.id)
+        self._poller.start()
+        self.warm_up()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._poller.stop()
+        for stream in self._open_streams():
+            stream.stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._lock:
+            followers = list(self._followers.values())
+        for follower in followers:
+            follower.connector.close()
+
+    # --- looking ---
+
+    def all(self) -> list[Follower]:
+        with self._lock:
+            return list(self._followers.values())
+
+    def get(self, account_id: str) -> Follower | None:
+        with self._lock:
+            return self._followers.get(AccountId(account_id))
+
+    def find(self, account_id: str) -> Follower:
+        """:raises NotFound: there is no such account."""
+        found = self.get(account_id)
+        if found is None:
+            raise NotFound(f"there is no account {account_id}", field="id")
+        return found
+
+    def poll_sec(self, follower: Follower) -> float | None:
+        """Seconds between two reads of this account's balances at the present number of accounts."""
+        with self._lock:
+            return self._poll_sec.get(follower.opened.label)
+
+    def settling_connector(self, account_id: str, key_fingerprint: str) -> Connector | None:
+        """Return a connector that can look up what was sent with that key, also of a removed account."""
+        live = self.get(account_id)
+        if live is not None and live.record.key_fingerprint == key_fingerprint:
+            return live.connector
+        for sealed in self._vault.sealed():
+            if sealed.account_id == account_id and sealed.key_fingerprint == key_fingerprint:
+                opened = self._exchanges.get(sealed.exchange, sealed.environment)
+                return opened.exchange.open_connector(sealed.account_id, self._vault.sealed_credentials(sealed.id))
+        return live.connector if live is not None else None
+
+    def settled(self, account_id: str) -> None:
+        """Nothing of the account is under way any more: forget old keys of it that were kept for settling."""
+        if any(sealed.account_id == account_id for sealed in self._vault.sealed()):
+            self._pool.submit(self._drop_sealed, account_id)
+
+    # --- what a person asks ---
+
+    def add(self, name: str, exchange: str, env: str, fields: Mapping[str, str]) -> AccountRecord:
+        """Store a follower. :raises InvalidRequest: what is wrong with it; ``field`` names the input."""
+        credentials = self.checked_credentials(exchange, env, fields)
+        name = checked_name(name)
+        for record in self._vault.accounts():
+            if record.exchange == exchange and record.key_fingerprint == credentials.fingerprint:
+                raise Conflict(
+                    f"this key is in use by the account {record.name}", field="api_key", kind="duplicate_key"
+                )
+        if any(leader.key_fingerprint == credentials.fingerprint for leader in self._vault.leaders()):
+            raise Conflict("this is the leader's key: it cannot follow itself", field="api_key", kind="leader_key")
+        record = self._vault.add_account(
+            AccountRecord(
+                id=AccountId(str(uuid.uuid4())),
+                name=name,
+                exchange=exchange,
+                environment=Environment(env),
+                created_wall_ms=self._clock.wall_ms(),
+            ),
+            credentials,
+        )
+        self._install(record)
+        self._feed.publish("account", f"the account {name} was added", account_id=record.id)
+        return record
+
+    def update(
+        self, account_id: str, version: int, name: str | None, fields: Mapping[str, str] | None
+    ) -> AccountRecord:
+        """Rename an account or replace its key. A new key must belong to the same account at the exchange."""
+        follower = self.find(account_id)
+        record = follower.record
+        credentials = None
+        if fields is not None:
+            credentials = self.checked_credentials(record.exchange, record.environment, fields)
+            check = follower.opened.exchange.open_connector(record.id, credentials)
+            self._exchanges.ready(follower.opened)
+            uid = check.verify().uid
+            if record.uid is not None and uid != record.uid:
+                raise Conflict(
+                    "this key belongs to another account at the exchange: add it as an account of its own",
+                    field="api_key",
+                    kind="other_account",
+                )
+            if self._has_unsettled(record.id):
+                self._vault.seal_credentials(record.id)
+        changes = {} if name is None else {"name": checked_name(name)}
+        record = self._vault.update_account(record.id, version, credentials, **changes)
+        if credentials is None:
+            self._replace(record)
+            return record
+        self._remove_runtime(record.id)
+        self._install(record)
+        self.verify(record.id)
+        return self.find(account_id).record
+
+    def remove(self, account_id: str) -> None:
+        """Forget an account. What it has in flight is still settled, with its key sealed until then."""
+        follower = self.find(account_id)
+        self._gate.shut(follower.id, "removed", "the account was removed")
+        if self._has_unsettled(follower.id):
+            self._vault.seal_credentials(follower.id)
+        self._vault.remove_account(follower.id)
+        self._remove_runtime(follower.id)
+        self._on_change(follower.id)
+        self._feed.publish("account", f"the account {follower.record.name} was removed", account_id=follower.id)
+
+    def pause(self, account_id: str) -> None:
+        """Returns when no new order of this account can leave."""
+        follower = self.find(account_id)
+        self._replace(self._vault.update_account(follower.id, None, paused=True))
+        self._feed.publish("account", f"{follower.record.name} was paused", account_id=follower.id)
+
+    def resume(self, account_id: str) -> None:
+        """Copy to this account again, from orders on that the leader places after this moment."""
+        follower = self.find(account_id)
+        now_ms = self._now_ms(follower.opened)
+        self._replace(self._vault.update_account(follower.id, None, paused=False, resumed_ms=now_ms))
+        self._feed.publish("account", f"{follower.record.name} was resumed", account_id=follower.id)
+
+    def verify(self, account_id: str) -> VerifyView:
+        """Ask the exchange about the key now; a good answer ends DISABLED, a refusal begins it."""
+        follower = self.find(account_id)
+        symbol = self._settings.symbol
+        try:
+            self._exchanges.ready(follower.opened)
+            check = follower.connector.verify()
+            self._refuse_other_owner(follower, check.uid)
+        except AuthenticationFailed as error:
+            self.disable(follower.id, error.kind, error.message)
+            return VerifyView(ok=False, error_kind=error.kind, error=error.message)
+        except CopytradeError as error:
+            self._verify_due_ns[follower.id] = self._clock.monotonic_ns() + int(VERIFY_RETRY_SEC * NS_PER_SEC)
+            return VerifyView(ok=False, error_kind=error.kind, error=error.message)
+        self._book.state(follower.id, check.balances)
+        was_shut = follower.state is AccountState.DISABLED
+        # What the leader placed while the exchange refused this account is not made up for.
+        changes = {"resumed_ms": self._now_ms(follower.opened)} if was_shut else {}
+        try:
+            record = self._vault.update_account(
+                follower.id, None, uid=check.uid, disabled=None, status="VERIFIED", **changes
+            )
+        except NotFound:
+            raise NotFound(f"the account {account_id} was removed meanwhile", field="id") from None
+        self._replace(record)
+        if was_shut:
+            self._feed.publish("account", f"{record.name} is verified", account_id=record.id)
+            self._pool.submit(self._subscribe, record.id)
+            self.warm_up()
+        return VerifyView(
+            ok=True,
+            uid=check.uid,
+            free_base=check.balances.free(symbol.base),
+            free_quote=check.balances.free(symbol.quote),
+            warnings=check.warnings,
+        )
+
+    # --- what the exchange says ---
+
+    def disable(self, account_id: AccountId, kind: str, message: str) -> None:
+        """Trade no more for an account that the exchange refuses, until a good verify or a new key."""
+        follower = self.get(account_id)
+        if follower is None or (follower.record.disabled and follower.record.disabled.kind == kind):
+            return
+        disabled = Disabled(kind=kind, message=message, since_ms=self._clock.wall_ms())
+        try:
+            self._replace(self._vault.update_account(account_id, None, disabled=disabled))
+        except NotFound:
+            return
+        self._feed.alarm(
+            f"{follower.record.name} was disabled: {message}", account_id=account_id, reason_kind=kind, reason=message
+        )
+
+    def suspect(self, account_id: AccountId, delay_sec: float) -> None:
+        """Ask the exchange again before believing a refusal that may be passing."""
+        self._verify_due_ns[account_id] = self._clock.monotonic_ns() + int(delay_sec * NS_PER_SEC)
+
+    def read(self, account_id: AccountId) -> None:
+        """Read an account's balances now. :raises ExchangeError: they could not be had."""
+        follower = self.find(account_id)
+        try:
+            self._book.state(account_id, follower.connector.balances())
+        except AuthenticationFailed as error:
+            self.disable(account_id, error.kind, error.message)
+            raise
+
+    def read_soon(self, account_id: AccountId) -> None:
+        """Read an account's balances in the background; a failure is left to the next poll."""
+        with self._lock:
+            if account_id in self._reading or self._stopping:
+                return
+            self._reading.add(account_id)
+        self._pool.submit(self._read_quietly, account_id)
+
+    def warm_up(self) -> None:
+        """Have each exchange open what the next burst will need."""
+        by_exchange: dict[OpenExchange, list[Connector]] = {}
+        for follower in self.all():
+            if follower.state is not AccountState.DISABLED:
+                by_exchange.setdefault(follower.opened, []).append(follower.connector)
+        for opened, connectors in by_exchange.items():
+            self._pool.submit(opened.exchange.warm_up, connectors)
+
+    def checked_credentials(self, exchange: str, env: str, fields: Mapping[str, str]) -> Credentials:
+        """Check *fields* against what the exchange's plug-in asks for.
+
+        :raises InvalidRequest: a field is missing, unknown, empty or too long; ``field`` names it.
+        :raises UnknownExchange: no plug-in has this exchange or environment.
+        """
+        description = self._plugins.describe(exchange, env)
+        known = {field.name: field for field in description.credential_fields}
+        for name in fields:
+            if name not in known:
+                raise InvalidRequest(f"{description.name} has no field {name!r}", field=name, kind="unknown_field")
+        values: dict[str, str] = {}
+        for name, wanted in known.items():
+            value = fields.get(name, "")
+            if not isinstance(value, str) or len(value) > FIELD_LIMIT:
+                raise InvalidRequest(f"{name} is not a text of reasonable length", field=name)
+            value = value.strip()
+            if not value and wanted.required:
+                raise InvalidRequest(f"{description.name} needs {name}", field=name, kind="missing_field")
+            if "\x00" in value or (not wanted.multiline and not value.isprintable()):
+                raise InvalidRequest(f"{name} holds characters that no key has", field=name)
+            if value:
+                values[name] = value
+        return Credentials(values)
+
+    # --- inside ---
+
+    def _install(self, record: AccountRecord) -> None:
+        opened = self._exchanges.get(record.exchange, record.environment)
+        connector = opened.exchange.open_connector(record.id, self._vault.credentials(record.id))
+        follower = Follower(record=record, opened=opened, connector=connector)
+        with self._lock:
+            self._followers[record.id] = follower
+        self._sync_gate(follower)
+        if follower.state is AccountState.DISABLED:
+            if record.disabled is None:
+                self._verify_due_ns.setdefault(
+                    record.id, self._clock.monotonic_ns() + int(VERIFY_RETRY_SEC * NS_PER_SEC)
+                )
+            return
+        self._pool.submit(self._subscribe, record.id)
+
+    def _replace(self, record: AccountRecord) -> None:
+        with self._lock:
+            old = self._followers.get(record.id)
+            if old is None or old.record.version > record.version:
+                return  # removed, or overtaken by a later change
+            follower = Follower(record=record, opened=old.opened, connector=old.connector)
+            self._followers[record.id] = follower
+        self._sync_gate(follower)
+        self._on_change(record.id)
+
+    def _sync_gate(self, follower: Follower) -> None:
+        if follower.refusal is None:
+            self._gate.open(follower.id)
+        else:
+            self._gate.shut(follower.id, *follower.refusal)
+
+    def _remove_runtime(self, account_id: AccountId) -> None:
+        with self._lock:
+            follower = self._followers.pop(account_id, None)
+            stream = self._streams.get(follower.opened) if follower else None
+        if stream is not None:
+            stream.remove(account_id)
+        self._verify_due_ns.pop(account_id, None)
+        self._book.forget(account_id)
+
+    def _refuse_other_owner(self, follower: Follower, uid: str) -> None:
+        """:raises AuthenticationFailed: the key's account is here already, or it is the leader."""
+        record = follower.record
+        for other in self.all():
+            same_place = (other.record.exchange, other.record.environment) == (record.exchange, record.environment)
+            if other.id != record.id and same_place and other.record.uid == uid:
+                raise AuthenticationFailed(
+                    f"this key belongs to the same exchange account as {other.record.name}", kind="duplicate_account"
+                )
+        for leader in self._vault.leaders():
+            if (leader.exchange, leader.environment, leader.uid) == (record.exchange, record.environment, uid):
+                raise AuthenticationFailed(
+                    "this is the leader's own account: it cannot follow itself", kind="leader_key"
+                )
+
+    def _open_streams(self) -> Iterable[UserStream]:
+        with self._lock:
+            return [stream for stream in self._streams.values() if stream is not None]
+
+    def _stream(self, opened: OpenExchange) -> UserStream | None:
+        with self._lock:
+            if opened not in self._streams:
+                self._streams[opened] = opened.exchange.open_user_stream(self._on_frame, "followers")
+            return self._streams[opened]
+
+    def _subscribe(self, account_id: AccountId) -> None:
+        """Have an account's events pushed, then read what was there before."""
+        follower = self.get(account_id)
+        if follower is None or self._stopping:
+            return
+        try:
+            self._exchanges.ready(follower.opened)
+            stream = self._stream(follower.opened)
+            if stream is not None:
+                stream.add(follower.connector)
+        except AuthenticationFailed as error:
+            self.disable(account_id, error.kind, error.message)
+            return
+        except ExchangeError as error:
+            # The stream keeps trying by itself; until it is up the account is polled.
+            self._feed.publish(
+                "account", f"{follower.record.name} is polled for now: {error.message}", account_id=account_id
+            )
+        if self.get(account_id) is None:
+            if stream := self._streams.get(follower.opened):
+                stream.remove(account_id)
+            return
+        self.read_soon(account_id)
+
+    def _on_frame(self, frame: StreamFrame) -> None:
+        """Take one pushed event in; on the stream's thread, so nothing here may block."""
+        event = frame.event
+        if isinstance(event, BalanceSnapshot):
+            self._book.state(frame.account_id, event)
+        elif isinstance(event, BalanceChange):
+            self._book.change(frame.account_id, event)
+        elif isinstance(event, ExecutionReport):
+            self._on_order(frame.account_id, event)
+        elif isinstance(event, StreamUp):
+            self._book.stream(frame.account_id, True)
+            self.read_soon(frame.account_id)  # nothing that happened before is delivered later
+        elif isinstance(event, StreamDown):
+            self._book.stream(frame.account_id, False)
+
+    def _read_quietly(self, account_id: AccountId) -> None:
+        try:
+            self.read(account_id)
+        except (CopytradeError, NotFound):
+            pass  # its age grows and is shown; the next poll tries again
+        finally:
+            with self._lock:
+                self._reading.discard(account_id)
+
+    def _poll(self) -> float:
+        """Read the accounts whose turn it is, as often as each exchange's budget allows."""
+        now = self._clock.monotonic_ns()
+        for account_id, due in list(self._verify_due_ns.items()):
+            if due <= now:
+                del self._verify_due_ns[account_id]
+                self._pool.submit(self._verify_quietly, account_id)
+        by_exchange: dict[OpenExchange, list[AccountId]] = {}
+        for follower in self.all():
+            if follower.state is not AccountState.DISABLED:
+                by_exchange.setdefault(follower.opened, []).append(follower.id)
+        wait = self._settings.balance_poll_sec
+        for opened, account_ids in by_exchange.items():
+            cost_sec = opened.exchange.balance_read_cost_sec()
+            every_sec = max(self._settings.balance_poll_sec, cost_sec * len(account_ids))
+            with self._lock:
+                self._poll_sec[opened.label] = round(every_sec, 1)
+            for read_ns, account_id in self._book.oldest_read(account_ids):
+                if read_ns and now - read_ns < every_sec * NS_PER_SEC:
+                    break
+                self.read_soon(account_id)
+            wait = min(wait, max(cost_sec, 0.05))
+        return wait
+
+    def _verify_quietly(self, account_id: AccountId) -> None:
+        with contextlib.suppress(NotFound):  # removed meanwhile
+            self.verify(account_id)
+
+    def _drop_sealed(self, account_id: str) -> None:
+        if self._has_unsettled(AccountId(account_id)):
+            return
+        for sealed in self._vault.sealed():
+            if sealed.account_id == account_id:
+                self._vault.drop_sealed(sealed.id)
+
+    def _now_ms(self, opened: OpenExchange) -> int:
+        self._exchanges.ready(opened)
+        return opened.clock.now_ms()
+
+
+def checked_name(name: str) -> str:
+    """Return a display name without surroundings. :raises InvalidRequest: it is empty, long or unprintable."""
+    name = name.strip() if isinstance(name, str) else ""
+    if not name or len(name) > NAME_LIMIT or not name.isprintable():
+        raise InvalidRequest(f"a name is 1 to {NAME_LIMIT} printable characters", field="name")
+    return name

@@ -1,0 +1,690 @@
+"""From PLANNED to the wire and on: one lane a follower, all lanes at once.
+
+One thread (``dispatcher``) owns every lane and every job, so nothing here needs a lock. What is slow is done
+elsewhere and posts its answer back: the journal's writer, the gateways, the settler, the readers of balances.
+A lane works in the leader's order: the next copy is sized when the one before it is final and booked.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from ..accounts.balances import BalanceBook
+from ..accounts.service import AccountService, Follower
+from ..clock import NS_PER_SEC, Clock
+from ..connector import PreparedOrder
+from ..errors import (
+    AuthenticationFailed,
+    ClockSkewed,
+    CopytradeError,
+    JournalError,
+    NotSent,
+    OrderRejected,
+    OutcomeUnknown,
+    RateLimited,
+)
+from ..exchanges import Exchanges, OpenExchange
+from ..feed import Feed
+from ..halts import Halts
+from ..model import AccountId, BaseQuantity, MarketOrder, OrderAck, OrderReport, OrderStatus, QuoteAmount, Side
+from ..settings import Settings
+from ..store import book as rows
+from ..store.journal import Journal
+from ..views import CopyState
+from ..workers import Mailbox, OnDeath
+from .gate import CopyGate
+from .jobs import Job
+from .plan import client_order_id
+from .settle import Case, SentAttempt, Settler
+from .sizing import follower_size
+from .states import MAX_ATTEMPTS
+
+log = logging.getLogger(__name__)
+
+ANSWER_DEADLINE_SEC = 20.0  # a gateway answers within 15 s; this catches one that does not
+READ_AGAIN_SEC = 0.5
+CONFIRM_REFUSAL_SEC = 30.0
+OURS_WINDOW_SEC = 60.0
+OURS_ACCOUNTS = 3
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One follower's copies, in the leader's order."""
+
+    account_id: AccountId
+    waiting: deque[Job] = field(default_factory=deque)
+    active: Job | None = None  # claimed, or accepted and being read back
+    unknown: list[Job] = field(default_factory=list)  # being asked about
+    is_reading: bool = False
+
+
+class Dispatcher:
+    """Sizes, claims, sends and books copies."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        journal: Journal,
+        exchanges: Exchanges,
+        accounts: AccountService,
+        balances: BalanceBook,
+        gate: CopyGate,
+        halts: Halts,
+        feed: Feed,
+        install_tag: str,
+        on_death: OnDeath,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._journal = journal
+        self._exchanges = exchanges
+        self._accounts = accounts
+        self._balances = balances
+        self._gate = gate
+        self._halts = halts
+        self._feed = feed
+        self._install_tag = install_tag
+        self._lanes: dict[AccountId, Lane] = {}
+        self._ready: set[Lane] = set()
+        self._holds: dict[str, int] = {}  # exchange label -> monotonic ns until which nothing is sent there
+        self._ours: deque[tuple[int, str, AccountId]] = deque()
+        self._mailbox = Mailbox("dispatcher", clock, on_death)
+        self._readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="size-reader")
+        self._settler = Settler(
+            clock=clock,
+            deadline_sec=settings.unknown_deadline_sec,
+            on_death=on_death,
+            on_found=lambda *answer: self._mailbox.post(self._found, *answer),
+            on_open=lambda *answer: self._mailbox.post(self._open, *answer),
+            on_absent=lambda *answer: self._mailbox.post(self._absent, *answer),
+            on_undecided=lambda *answer: self._mailbox.post(self._undecided, *answer),
+            on_evidence=self._evidence,
+        )
+
+    # --- from other threads ---
+
+    def start(self) -> None:
+        self._settler.start()
+        self._mailbox.start(after_each_batch=self._launch_ready)
+
+    def stop(self) -> None:
+        """Send nothing more; the settler ends, what is unknown stays so in the journal."""
+        self._settler.stop()
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._mailbox.stop()
+
+    def planned(self, jobs: Sequence[Job]) -> None:
+        """Take the PLANNED rows of a leader order whose book is on disk."""
+        self._mailbox.post(self._queue, list(jobs))
+
+    def look_again(self, account_id: AccountId | None = None) -> None:
+        """A gate opened or shut: waiting copies of the account (or of all) are judged anew."""
+        self._mailbox.post(self._look_again, account_id)
+
+    def stream_spoke(self, client_id: str) -> None:
+        """A follower's stream told of an order of ours."""
+        self._settler.nudge(client_id)
+
+    def quiesce(self, timeout_sec: float) -> bool:
+        """Wait until nothing is on the wire unanswered, at most *timeout_sec*; return whether so."""
+        idle = threading.Event()
+
+        def look() -> None:
+            if any(lane.active and lane.active.state is CopyState.SUBMITTING for lane in self._lanes.values()):
+                self._mailbox.later(0.05, look)
+            else:
+                idle.set()
+
+        self._mailbox.post(look)
+        return self._clock.wait(idle, timeout_sec)
+
+    @property
+    def unsettled(self) -> int:
+        return self._settler.open_cases
+
+    def recover(self, found: Sequence[Row[Any]]) -> None:
+        """Take up every copy that an earlier run left open. A claim without an answer is UNKNOWN, without exception."""
+        for row in found:
+            job = Job(
+                copy_id=row.id,
+                leader_order_id=row.leader_order_id,
+                account_id=AccountId(row.account_id),
+                account_name=row.account_name,
+                exchange_label=f"{row.exchange}/{row.env}",
+                side=Side(row.side),
+                share=row.share if row.share is not None else Fraction(0),
+                created_ms=row.created_ms,
+                transaction_ms=row.transaction_ms,
+                is_backfill=True,
+                heard_ns=0,
+                state=CopyState(row.state),
+                attempts=row.attempts,
+                exchange_order_id=row.exchange_order_id,
+                latency_ms=dict(row.latency_ms),
+            )
+            self._mailbox.post(self._take_up, job)
+
+    # --- lanes ---
+
+    def _lane(self, account_id: AccountId) -> Lane:
+        lane = self._lanes.get(account_id)
+        if lane is None:
+            lane = self._lanes[account_id] = Lane(account_id)
+        return lane
+
+    def _queue(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            lane = self._lane(job.account_id)
+            lane.waiting.append(job)
+            self._ready.add(lane)
+
+    def _look_again(self, account_id: AccountId | None) -> None:
+        lanes = self._lanes.values() if account_id is None else [self._lane(account_id)]
+        self._ready.update(lane for lane in lanes if lane.waiting)
+
+    def _take_up(self, job: Job) -> None:
+        lane = self._lane(job.account_id)
+        if job.state in (CopyState.PLANNED, CopyState.NOT_SENT):
+            lane.waiting.append(job)
+            self._ready.add(lane)
+        elif job.state is not CopyState.NEEDS_PERSON:
+            if job.state is CopyState.SUBMITTING:
+                self._move(job, CopyState.UNKNOWN, kind="restarted", reason="the engine stopped before the answer came")
+            self._ask_about(job, accepted=job.state is CopyState.ACKED)
+
+    # --- from PLANNED to the wire ---
+
+    def _launch_ready(self) -> None:
+        """Size, claim and send everything that can go now, all followers in one burst."""
+        lanes, self._ready = self._ready, set()
+        batch: list[tuple[Lane, Job, Follower, rows.Claim]] = []
+        for lane in lanes:
+            self._pump(lane, batch)
+        if not batch:
+            return
+        claims = [claim for *_, claim in batch]
+        try:
+            wall_ms = self._clock.wall_ms()
+            taken = self._journal.write(lambda connection: rows.claim(connection, claims, wall_ms))
+        except JournalError:
+            return  # halted: nothing leaves; the rows stay PLANNED on disk and are judged after a restart
+        bursts: dict[OpenExchange, list[PreparedOrder]] = {}
+        for lane, job, follower, claim in batch:
+            if claim.copy_id not in taken:
+                # The journal knows better (a second engine, a decision by a person): hands off.
+                log.error("the copy %s could not be claimed", job.copy_id)
+                lane.active = None
+                continue
+            job.state = CopyState.SUBMITTING
+            job.attempts = claim.n
+            assert job.prepared is not None
+            bursts.setdefault(follower.opened, []).append(job.prepared)
+            self._mailbox.later(ANSWER_DEADLINE_SEC, self._overdue, lane, job, claim.n)
+        # The exchange that writes all its orders itself goes first: it is done before the others' threads are awake.
+        for opened in sorted(bursts, key=lambda opened: not opened.sends_bursts):
+            self._submit(opened, bursts[opened])
+
+    def _submit(self, opened: OpenExchange, orders: list[PreparedOrder]) -> None:
+        try:
+            opened.exchange.gateway.submit(orders, self._gate, self._on_outcome)
+        except Exception as error:  # a gateway's bug: whatever has not been answered is not known
+            log.exception("the gateway of %s failed", opened.label)
+            failure = OutcomeUnknown(f"the gateway failed with {type(error).__name__}", kind="plugin_bug")
+            for prepared in orders:
+                self._on_outcome(prepared, failure)
+
+    def _on_outcome(self, prepared: PreparedOrder, outcome: OrderAck | CopytradeError) -> None:
+        self._mailbox.post(self._answered, prepared, outcome, self._clock.monotonic_ns())
+
+    def _pump(self, lane: Lane, batch: list[tuple[Lane, Job, Follower, rows.Claim]]) -> None:
+        """Bring the head of a lane as far as it goes now: refused, waiting, reading, or into the batch."""
+        while lane.waiting and lane.active is None and not lane.is_reading:
+            job = lane.waiting[0]
+            follower = self._accounts.get(lane.account_id)
+            if refusal := self._refusal(job, follower):
+                lane.waiting.popleft()
+                self._refuse(job, *refusal)
+                continue
+            assert follower is not None
+            if wait_sec := self._must_wait(lane, job, follower):
+                self._mailbox.later(wait_sec, self._ready.add, lane)
+                return
+            if self._must_read(lane, job):
+                self._read(lane, job, follower)
+                return
+            claim = self._prepare(lane, job, follower)
+            if claim is None:
+                continue
+            lane.waiting.popleft()
+            lane.active = job
+            batch.append((lane, job, follower, claim))
+
+    def _refusal(self, job: Job, follower: Follower | None) -> tuple[CopyState, str, str] | None:
+        """Return why a waiting copy is not sent any more: its final state, kind and sentence."""
+        was_tried = job.state is CopyState.NOT_SENT
+        shut = self._gate.reason(job.account_id)
+        if follower is None:
+            shut = ("removed", "the account was removed")
+        if shut is not None:
+            kind, reason = shut
+            # What a halt kept in can be copied later by a person; what a person stopped is simply not copied.
+            ended = CopyState.FAILED if was_tried or kind == "halted" else CopyState.SKIPPED
+            return ended, kind, reason
+        assert follower is not None
+        if not was_tried and job.created_ms <= follower.record.resumed_ms:
+            return CopyState.SKIPPED, "before_resumed", "the leader placed it before this account was resumed"
+        if not follower.opened.clock.is_known:
+            return None  # waits; its age is judged when the clock is known
+        limit_sec = self._age_limit_sec(job)
+        if follower.opened.clock.now_ms() - job.transaction_ms > limit_sec * 1000:
+            ended = CopyState.FAILED if was_tried else CopyState.STALE
+            return ended, "too_old", f"the leader's order is older than {limit_sec:g} s"
+        return None
+
+    def _age_limit_sec(self, job: Job) -> float:
+        if job.is_backfill:
+            return self._settings.max_copy_age_backfill_sec
+        return self._settings.max_copy_age_sell_sec if job.side is Side.SELL else self._settings.max_copy_age_sec
+
+    def _must_wait(self, lane: Lane, job: Job, follower: Follower) -> float:
+        """Return the seconds after which the head of a lane is to be looked at again; 0: it can go."""
+        now = self._clock.monotonic_ns()
+        opened = follower.opened
+        if not opened.clock.is_known or opened.rules is None:
+            self._exchanges.remeasure(opened)
+            return 0.2
+        hold = max(job.not_before_ns, self._holds.get(opened.label, 0))
+        if hold > now:
+            return (hold - now) / NS_PER_SEC
+        if any(other.side is job.side for other in lane.unknown):
+            # What this one may spend depends on what became of that one. Settling it wakes the lane.
+            left_ms = self._age_limit_sec(job) * 1000 - (opened.clock.now_ms() - job.transaction_ms)
+            return max(left_ms / 1000, 0.0) + 0.01
+        return 0.0
+
+    def _must_read(self, lane: Lane, job: Job) -> bool:
+        if lane.unknown and not job.read_since_ns:
+            # An exit goes on past an unknown of the other side, but only on figures that are newer than it.
+            return True
+        return not job.read_since_ns and self._balances.needs_reading(
+            lane.account_id, self._settings.max_balance_age_sec
+        )
+
+    def _read(self, lane: Lane, job: Job, follower: Follower) -> None:
+        lane.is_reading = True
+
+        def read() -> None:
+            error: CopytradeError | None = None
+            try:
+                self._accounts.read(follower.id)
+            except CopytradeError as failure:
+                error = failure
+            self._mailbox.post(self._was_read, lane, job, error)
+
+        self._readers.submit(read)
+
+    def _was_read(self, lane: Lane, job: Job, error: CopytradeError | None) -> None:
+        lane.is_reading = False
+        self._ready.add(lane)
+        if error is None:
+            job.read_since_ns = self._clock.monotonic_ns()
+        else:
+            wait_sec = error.retry_after_sec if isinstance(error, RateLimited) else READ_AGAIN_SEC
+            job.not_before_ns = self._clock.monotonic_ns() + int(wait_sec * NS_PER_SEC)
+
+    def _prepare(self, lane: Lane, job: Job, follower: Follower) -> rows.Claim | None:
+        """Size a copy and make its order ready; ``None``: it ended here, with its sum on record."""
+        rules = follower.opened.rules
+        assert rules is not None
+        asset = rules.symbol.quote if job.side is Side.BUY else rules.symbol.base
+        figure = self._balances.figure(lane.account_id, asset)
+        free = figure.free if figure else Decimal(0)
+        size = follower_size(job.share, free, rules, job.side)
+        inputs: dict[str, Any] = {
+            "free_before": free,
+            "balance_age_ms": figure.age_ms if figure else None,
+            "balance_source": figure.source.value if figure else "",
+            "computed": size.computed,
+            "step": size.step,
+        }
+        refusal = self._too_small(size.sendable, job, rules.min_notional) or (
+            None if rules.is_trading else ("symbol_closed", "the exchange has closed this symbol for trading")
+        )
+        if refusal is not None:
+            lane.waiting.popleft()
+            self._refuse(job, CopyState.SKIPPED, *refusal, **inputs)
+            return None
+        attempt = job.attempts + 1
+        order = MarketOrder(
+            symbol=rules.symbol,
+            side=job.side,
+            client_order_id=client_order_id(self._install_tag, job.copy_id, attempt),
+            quote_amount=QuoteAmount(size.sendable) if job.side is Side.BUY else None,
+            base_quantity=BaseQuantity(size.sendable) if job.side is Side.SELL else None,
+        )
+        try:
+            prepared = follower.connector.prepare_market_order(order)
+        except CopytradeError as error:
+            lane.waiting.popleft()
+            self._refuse(job, CopyState.FAILED, error.kind, error.message, **inputs)
+            return None
+        job.prepared = prepared
+        job.key_fingerprint = prepared.key_fingerprint
+        job.clocked("planned", self._clock.monotonic_ns())
+        return rows.Claim(
+            copy_id=job.copy_id,
+            n=attempt,
+            client_order_id=order.client_order_id,
+            body=prepared.body,
+            key_fingerprint=prepared.key_fingerprint,
+            timestamp_ms=prepared.timestamp_ms,
+            recv_window_ms=prepared.recv_window_ms,
+            fence_ms=prepared.fence_ms,
+            inputs={**inputs, "sent": size.sendable},
+        )
+
+    def _too_small(self, sendable: Decimal, job: Job, min_notional: Decimal) -> tuple[str, str] | None:
+        if sendable <= 0:
+            return "too_small", "the share of the free balance rounds down to nothing"
+        if self._settings.check_minimums and job.side is Side.BUY and sendable < min_notional:
+            return "below_minimum", f"the amount is below the exchange's minimum of {format(min_notional, 'f')}"
+        return None
+
+    # --- answers ---
+
+    def _answered(self, prepared: PreparedOrder, outcome: OrderAck | CopytradeError, at_ns: int) -> None:
+        lane = self._lane(prepared.account_id)
+        job = lane.active
+        left_ns = self._gate.left_ns(prepared.order.client_order_id)
+        if job is None or job.prepared is not prepared or job.state is not CopyState.SUBMITTING:
+            return  # answered before, or given up as overdue: the settler asks
+        if left_ns is not None:
+            job.clocked("sent", left_ns)
+        if isinstance(outcome, OrderAck):
+            job.clocked("accepted", at_ns)
+            self._accepted(lane, job, outcome)
+        elif isinstance(outcome, NotSent):
+            self._not_sent(lane, job, outcome, retry=outcome.retry, wait_sec=0.0)
+        elif isinstance(outcome, RateLimited):
+            if outcome.whole_address:
+                self._hold(job.exchange_label, outcome)
+            self._not_sent(lane, job, outcome, retry=not outcome.banned, wait_sec=outcome.retry_after_sec)
+        elif isinstance(outcome, ClockSkewed):
+            self._not_sent(lane, job, outcome, retry=True, wait_sec=0.0)
+            self._remeasure(job)
+        elif isinstance(outcome, AuthenticationFailed):
+            self._end(lane, job, CopyState.REJECTED, outcome)
+            self._refused_key(job, outcome)
+        elif isinstance(outcome, OrderRejected):
+            self._end(lane, job, CopyState.REJECTED, outcome)
+            if follower := self._accounts.get(job.account_id):
+                self._exchanges.reload_rules(follower.opened)
+        else:
+            self._unknown(lane, job, outcome)
+
+    def _accepted(self, lane: Lane, job: Job, ack: OrderAck) -> None:
+        job.exchange_order_id = ack.exchange_order_id
+        report = ack.report
+        if report is not None and report.status.is_final and (report.fills_complete or not report.filled_base):
+            self._book(lane, job, report, answer="accepted")
+            return
+        job.state = CopyState.ACKED
+        copy_id, n, wall_ms, latency = job.copy_id, job.attempts, self._clock.wall_ms(), dict(job.latency_ms)
+
+        def write(connection: Connection) -> None:
+            rows.answered(connection, copy_id, n, "accepted", "", ack.exchange_order_id)
+            rows.move(
+                connection,
+                copy_id,
+                CopyState.ACKED,
+                wall_ms,
+                exchange_order_id=ack.exchange_order_id,
+                latency_ms=latency,
+            )
+
+        self._journal.submit(write)
+        self._publish(job, "accepted; its fills are being read")
+        self._ask_about(job, accepted=True)
+
+    def _not_sent(self, lane: Lane, job: Job, error: CopytradeError, *, retry: bool, wait_sec: float) -> None:
+        """The attempt did not reach the matching engine: once more, if that can still be in time."""
+        now = self._clock.monotonic_ns()
+        follower = self._accounts.get(job.account_id)
+        age_ms = (
+            follower.opened.clock.now_ms() - job.transaction_ms if follower and follower.opened.clock.is_known else 0
+        )
+        in_time = age_ms + wait_sec * 1000 <= self._age_limit_sec(job) * 1000
+        if not (retry and job.attempts < MAX_ATTEMPTS and in_time):
+            self._end(lane, job, CopyState.FAILED, error)
+            return
+        self._write_answer(
+            job, "not_sent", f"{error.kind}: {error.message}", CopyState.NOT_SENT, error.kind, error.message
+        )
+        job.state = CopyState.NOT_SENT
+        job.not_before_ns = now + int(wait_sec * NS_PER_SEC)
+        lane.active = None
+        lane.waiting.appendleft(job)
+        self._ready.add(lane)
+
+    def _unknown(self, lane: Lane, job: Job, error: CopytradeError) -> None:
+        self._write_answer(
+            job, "unknown", f"{error.kind}: {error.message}", CopyState.UNKNOWN, error.kind, error.message
+        )
+        job.state = CopyState.UNKNOWN
+        self._publish(job, f"not known yet, the exchange is being asked: {error.message}")
+        self._ask_about(job, accepted=False)
+
+    def _overdue(self, lane: Lane, job: Job, attempt: int) -> None:
+        if lane.active is job and job.state is CopyState.SUBMITTING and job.attempts == attempt:
+            self._unknown(lane, job, OutcomeUnknown("no answer came in time", kind="no_answer"))
+
+    def _end(self, lane: Lane, job: Job, state: CopyState, error: CopytradeError) -> None:
+        """The attempt ended the copy: refused, or not sent and not to be tried again."""
+        answer = f"{error.kind} {error.code}: {error.message}".replace(" :", ":")
+        self._write_answer(
+            job, "refused" if state is CopyState.REJECTED else "not_sent", answer, state, error.kind, error.message
+        )
+        self._finished(lane, job, state, error.message)
+
+    def _write_answer(self, job: Job, outcome: str, answer: str, state: CopyState, kind: str, reason: str) -> None:
+        copy_id, n, wall_ms, latency = job.copy_id, job.attempts, self._clock.wall_ms(), dict(job.latency_ms)
+
+        def write(connection: Connection) -> None:
+            rows.answered(connection, copy_id, n, outcome, answer)
+            rows.move(connection, copy_id, state, wall_ms, reason_kind=kind, reason=reason, latency_ms=latency)
+
+        self._journal.submit(write)
+
+    def _refuse(self, job: Job, state: CopyState, kind: str, reason: str, **inputs: Any) -> None:
+        """End a copy of which nothing is (any more) on the wire."""
+        self._move(job, state, kind=kind, reason=reason, **inputs)
+        self._publish(job, reason)
+
+    def _move(self, job: Job, state: CopyState, *, kind: str, reason: str, **values: Any) -> Future[bool]:
+        copy_id, wall_ms = job.copy_id, self._clock.wall_ms()
+        job.state = state
+        return self._journal.submit(
+            lambda connection: rows.move(connection, copy_id, state, wall_ms, reason_kind=kind, reason=reason, **values)
+        )
+
+    # --- settling ---
+
+    def _ask_about(self, job: Job, *, accepted: bool) -> None:
+        """Hand a copy to the settler; it keeps its lane's place until the answer is in."""
+        lane = self._lane(job.account_id)
+        lane.active = job if accepted else None
+        if not accepted:
+            lane.unknown.append(job)
+            self._ready.add(lane)
+        with self._journal.reading() as connection:
+            sent = rows.attempts_of(connection, job.copy_id)
+        if not sent:
+            return
+        job.key_fingerprint = sent[-1].key_fingerprint
+        connector = self._accounts.settling_connector(job.account_id, job.key_fingerprint)
+        opened = self._opened(job)
+        if connector is None or opened is None:
+            self._undecided(job, "the account and its key are gone")
+            return
+        self._settler.open(
+            Case(
+                job=job,
+                connector=connector,
+                exchange_clock=opened.clock,
+                attempts=tuple(
+                    SentAttempt(
+                        client_order_id=attempt.client_order_id,
+                        timestamp_ms=attempt.timestamp_ms,
+                        fence_ms=attempt.fence_ms,
+                    )
+                    for attempt in sent
+                ),
+                accepted=accepted,
+                exchange_order_id=job.exchange_order_id or None,
+            )
+        )
+
+    def _opened(self, job: Job) -> OpenExchange | None:
+        return next((opened for opened in self._exchanges.all() if opened.label == job.exchange_label), None)
+
+    def _found(self, job: Job, report: OrderReport, was_late: bool) -> None:
+        lane = self._lane(job.account_id)
+        if was_late:
+            self._feed.alarm(
+                f"an order of {job.account_name} that seemed never to have arrived was executed after all",
+                copy_id=job.copy_id,
+                account_id=job.account_id,
+            )
+        self._book(lane, job, report, answer="found")
+
+    def _open(self, job: Job, report: OrderReport) -> None:
+        """An unknown order exists but is not final: from here on it is an accepted one."""
+        job.exchange_order_id = report.exchange_order_id
+        self._move(job, CopyState.ACKED, kind="", reason="", exchange_order_id=report.exchange_order_id)
+
+    def _absent(self, job: Job) -> None:
+        reason = "the order never reached the exchange"
+        self._move(job, CopyState.FAILED, kind="never_arrived", reason=reason)
+        self._finished(self._lane(job.account_id), job, CopyState.FAILED, reason)
+
+    def _undecided(self, job: Job, what: str) -> None:
+        reason = f"it could not be found out whether the order was executed: {what}"
+        self._move(job, CopyState.NEEDS_PERSON, kind="undecided", reason=reason)
+        lane = self._lane(job.account_id)
+        self._release(lane, job)
+        self._feed.alarm(f"{job.account_name}: {reason}", copy_id=job.copy_id, account_id=job.account_id)
+
+    def _evidence(self, job: Job, kind: str, text: str) -> None:
+        copy_id, wall_ms = job.copy_id, self._clock.wall_ms()
+        self._journal.submit(lambda connection: rows.note(connection, copy_id, wall_ms, kind, text))
+
+    def _book(self, lane: Lane, job: Job, report: OrderReport, *, answer: str) -> None:
+        """Write an order's final state; the lane goes on when it is on disk."""
+        state, kind, reason = final_state(report)
+        job.clocked("final", self._clock.monotonic_ns())
+        symbol = self._settings.symbol
+        self._balances.fills(job.account_id, report.exchange_order_id, job.side, symbol, report.fills)
+        copy_id, n, wall_ms, latency = job.copy_id, job.attempts, self._clock.wall_ms(), dict(job.latency_ms)
+
+        def write(connection: Connection) -> bool:
+            rows.answered(connection, copy_id, n, answer, "", report.exchange_order_id)
+            return rows.executed(connection, copy_id, state, report, wall_ms, latency, reason_kind=kind, reason=reason)
+
+        def written(done: Future[bool]) -> None:
+            if done.exception() is None:
+                self._mailbox.post(self._finished, lane, job, state, reason, report)
+
+        self._journal.submit(write).add_done_callback(written)
+
+    def _finished(self, lane: Lane, job: Job, state: CopyState, reason: str, report: OrderReport | None = None) -> None:
+        job.state = state
+        self._release(lane, job)
+        if report is not None and report.filled_base:
+            self._accounts.read_soon(job.account_id)  # the exchange's own word on what the fills left
+        if not lane.unknown and lane.active is None:
+            self._accounts.settled(job.account_id)
+        self._publish(job, reason, report)
+
+    def _release(self, lane: Lane, job: Job) -> None:
+        if lane.active is job:
+            lane.active = None
+        if job in lane.unknown:
+            lane.unknown.remove(job)
+        self._ready.add(lane)
+
+    # --- what an answer means beyond its own copy ---
+
+    def _refused_key(self, job: Job, error: AuthenticationFailed) -> None:
+        """Disable the account, unless the refusal may be passing, or is our own fault."""
+        if not error.ours:
+            if error.kind == "wrong_passphrase":
+                self._accounts.suspect(job.account_id, CONFIRM_REFUSAL_SEC)
+            else:
+                self._accounts.disable(job.account_id, error.kind, error.message)
+            return
+        now = self._clock.monotonic_ns()
+        self._ours.append((now, job.exchange_label, job.account_id))
+        while now - self._ours[0][0] > OURS_WINDOW_SEC * NS_PER_SEC:
+            self._ours.popleft()
+        met = {account for _, label, account in self._ours if label == job.exchange_label}
+        if len(met) >= OURS_ACCOUNTS:
+            self._halts.begin(
+                f"refused:{job.exchange_label}",
+                f"{job.exchange_label} refuses the signature or the address of {len(met)} accounts at once: "
+                f"the fault is here, not in their keys ({error.message})",
+                "a restart of the engine, once the cause is mended",
+            )
+        else:
+            self._accounts.suspect(job.account_id, 1.0)
+
+    def _hold(self, label: str, error: RateLimited) -> None:
+        until = self._clock.monotonic_ns() + int(error.retry_after_sec * NS_PER_SEC)
+        if until > self._holds.get(label, 0):
+            self._holds[label] = until
+            if error.banned:
+                self._feed.alarm(
+                    f"{label} has shut our address out for {error.retry_after_sec:.0f} s; nothing is sent there until then",
+                    exchange=label,
+                )
+
+    def _remeasure(self, job: Job) -> None:
+        opened = self._opened(job)
+        if opened is not None:
+            self._exchanges.remeasure(opened)
+
+    def _publish(self, job: Job, reason: str, report: OrderReport | None = None) -> None:
+        data: Mapping[str, Any] = {
+            "copy_id": job.copy_id,
+            "event_id": str(job.leader_order_id),
+            "account_id": job.account_id,
+            "account": job.account_name,
+            "side": job.side.value,
+            "state": job.state.value,
+            "reason": reason,
+            "filled_base": report.filled_base if report else None,
+            "filled_quote": report.filled_quote if report else None,
+        }
+        text = f"{job.account_name} {job.side} {job.state}" + (f": {reason}" if reason else "")
+        self._feed.publish("copy", text, **data)
+
+
+def final_state(report: OrderReport) -> tuple[CopyState, str, str]:
+    """Return the state, kind and sentence that a final order ends its copy in; what was filled counts, not the status."""
+    if report.status is OrderStatus.FILLED:
+        return CopyState.FILLED, "", ""
+    if report.filled_base > 0:
+        return CopyState.PARTLY_FILLED, "partly_filled", "the order book ran out before all of it was filled"
+    return CopyState.REJECTED, "nothing_filled", "the exchange took the order and ended it with nothing filled"

@@ -1,0 +1,40 @@
+"""One copy while it is under way, in memory; the journal holds the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from ..connector import PreparedOrder
+from ..model import AccountId, Side
+from ..views import CopyState
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A copy that is not final. The dispatcher's thread alone changes it."""
+
+    copy_id: str
+    leader_order_id: int
+    account_id: AccountId
+    account_name: str
+    exchange_label: str
+    side: Side
+    share: Fraction
+    created_ms: int  # exchange time at which the leader's order was created
+    transaction_ms: int  # ... and was last filled; its age counts from here
+    is_backfill: bool
+    heard_ns: int  # monotonic; latencies count from here
+    state: CopyState = CopyState.PLANNED
+    attempts: int = 0
+    not_before_ns: int = 0
+    read_since_ns: int = 0  # its figures must have been read after this
+    prepared: PreparedOrder | None = None
+    key_fingerprint: str = ""
+    exchange_order_id: str = ""
+    latency_ms: dict[str, float] = field(default_factory=dict)
+
+    def clocked(self, step: str, now_ns: int) -> None:
+        """Note how long after the leader's final report *step* came."""
+        if self.heard_ns:
+            self.latency_ms[step] = round((now_ns - self.heard_ns) / 1e6, 2)
