@@ -537,6 +537,24 @@ def test_a_write_that_fails_changes_nothing_and_the_next_one_works(path, full, m
     assert Vault.open(path, KEY).account("id-bob").paused
 
 
+def test_memory_follows_the_disk_when_only_the_last_sync_fails(path, full, monkeypatch):
+    real = os.fsync
+    calls = iter([True, False])  # the file's, then the directory's
+
+    def second_fails(descriptor):
+        if not next(calls):
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", second_fails)
+        with pytest.raises(VaultError, match="may not survive a power cut"):
+            full.update_account("id-bob", 1, paused=True)
+
+    assert full.account("id-bob") == Vault.open(path, KEY).account("id-bob")
+    full.update_account("id-bob", 2, paused=False)
+
+
 KILLED = """
 import os, sys
 from copytrade_core.store.vault import Vault

@@ -241,11 +241,12 @@ class _State:
 
 
 class Vault:
-    """The open vault. Thread-safe; every change is on the disk before its method returns, or did not happen.
+    """The open vault. Thread-safe; every change is on the disk before its method returns.
 
     Reads answer from memory without waiting for writers. One process at a time may have it open (`DataDirLock`).
     Decrypted keys are not kept here; what was decrypted is made known to the process's log redactor.
-    All changes may raise `VaultError`: the file could not be written, or somebody else changed it.
+    All changes may raise `VaultError`: the file could not be written or somebody else changed it, and nothing happened;
+    or, as its message then says, it was written but may not survive a power cut.
     """
 
     def __init__(self, path: Path, state: _State, seen: tuple[int, int, int]) -> None:
