@@ -59,6 +59,12 @@ class ExchangeClock:
                 return False
             return self._clock.monotonic_ns() - self._measured_ns < self.MAX_AGE_SEC * NS_PER_SEC
 
+    @property
+    def was_measured(self) -> bool:
+        """Whether there ever was an offset, good or not."""
+        with self._lock:
+            return self._offset_ms is not None
+
     def now_ms(self) -> int:
         """Return the exchange's time in milliseconds. :raises ClockSkewed: it was never measured."""
         with self._lock:

@@ -96,9 +96,10 @@ class Connector(ABC):
     account_id: AccountId
 
     @abstractmethod
-    def verify(self) -> AccountCheck:
+    def verify(self, *, needs_trade: bool = True) -> AccountCheck:
         """Ask the exchange whether this key is good for copy trading.
 
+        :param needs_trade: False for a leader, whose key only has to read.
         :raises AuthenticationFailed: it is not; ``kind`` says why. Also for a key that can withdraw.
         """
 

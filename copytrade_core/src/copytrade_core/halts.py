@@ -1,4 +1,4 @@
-"""Why the engine does not trade: each reason with its since and what would end it."""
+"""Why the engine does not trade, or not on one exchange: each reason with its since and what would end it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ class Halts:
         self._lock = threading.Lock()
         self._halts: dict[str, Halt] = {}
 
-    def begin(self, kind: str, reason: str, ends_when: str) -> None:
-        """Put a reason in force; a second one of the same kind changes nothing."""
+    def begin(self, kind: str, reason: str, ends_when: str, exchange: str = "") -> None:
+        """Put a reason in force; a second one of the same kind changes nothing.
+
+        :param exchange: the label of the one exchange that it stops; empty: it stops everything.
+        """
         with self._lock:
             if kind in self._halts:
                 return
-            halt = Halt(kind=kind, reason=reason, since=wall_text(self._clock.wall_ms()), ends_when=ends_when)
+            since = wall_text(self._clock.wall_ms())
+            halt = Halt(kind=kind, reason=reason, since=since, ends_when=ends_when, exchange=exchange)
             self._halts[kind] = halt
         self._on_change(halt, True)
 
@@ -38,5 +42,10 @@ class Halts:
         with self._lock:
             return tuple(self._halts.values())
 
-    def __bool__(self) -> bool:
-        return bool(self.all())
+    def of_all(self) -> Halt | None:
+        """Return a reason that stops everything."""
+        return next((halt for halt in self.all() if not halt.exchange), None)
+
+    def of(self, exchange: str) -> Halt | None:
+        """Return a reason that stops just this exchange."""
+        return next((halt for halt in self.all() if halt.exchange == exchange), None)

@@ -210,6 +210,7 @@ class Halt:
     reason: str
     since: str
     ends_when: str
+    exchange: str = ""  # only there, the others trade on; empty: nothing is traded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,9 +390,15 @@ def status_json(status: StatusView, base: str, quote: str) -> dict[str, Any]:
         "running": status.running,
         "copying_since": status.copying_since,
         "engine_since": status.engine_since,
-        "halted": bool(status.halts),
+        "halted": any(not halt.exchange for halt in status.halts),
         "halts": [
-            {"kind": halt.kind, "reason": halt.reason, "since": halt.since, "ends_when": halt.ends_when}
+            {
+                "kind": halt.kind,
+                "reason": halt.reason,
+                "since": halt.since,
+                "ends_when": halt.ends_when,
+                "exchange": halt.exchange,
+            }
             for halt in status.halts
         ],
         "leader": None

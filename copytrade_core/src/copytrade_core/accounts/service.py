@@ -95,11 +95,13 @@ class AccountService:
         on_order: Callable[[AccountId, ExecutionReport], None],
         on_change: Callable[[AccountId], None],
         has_unsettled: Callable[[AccountId], bool],
+        leader_now_ms: Callable[[], int | None],
     ) -> None:
         """
         :param on_order: told each order report of a follower's stream; it only enqueues.
         :param on_change: told when an account's state changed: its waiting copies look again.
         :param has_unsettled: whether a copy of the account is not final; its key is then sealed, not forgotten.
+        :param leader_now_ms: the time at the leader's exchange, by which its orders are dated; ``None``: no leader.
         """
         self._settings = settings
         self._clock = clock
@@ -112,6 +114,7 @@ class AccountService:
         self._on_order = on_order
         self._on_change = on_change
         self._has_unsettled = has_unsettled
+        self._leader_now_ms = leader_now_ms
         self._lock = threading.RLock()  # guards the two maps; never held over I/O
         self._followers: dict[AccountId, Follower] = {}
         self._streams: dict[OpenExchange, UserStream | None] = {}
@@ -523,8 +526,12 @@ class AccountService:
                 self._vault.drop_sealed(sealed.id)
 
     def _now_ms(self, opened: OpenExchange) -> int:
-        self._exchanges.ready(opened)
-        return opened.clock.now_ms()
+        """Return the time that an order of the leader placed now would carry."""
+        now_ms = self._leader_now_ms()
+        if now_ms is None:
+            self._exchanges.ready(opened)
+            now_ms = opened.clock.now_ms()
+        return now_ms
 
 
 def checked_name(name: str) -> str:

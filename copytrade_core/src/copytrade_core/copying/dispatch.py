@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,7 +36,18 @@ from ..errors import (
 from ..exchanges import Exchanges, OpenExchange
 from ..feed import Feed
 from ..halts import Halts
-from ..model import AccountId, BaseQuantity, MarketOrder, OrderAck, OrderReport, OrderStatus, QuoteAmount, Side
+from ..model import (
+    AccountId,
+    BaseQuantity,
+    ClientOrderId,
+    ExchangeOrderId,
+    MarketOrder,
+    OrderAck,
+    OrderReport,
+    OrderStatus,
+    QuoteAmount,
+    Side,
+)
 from ..settings import Settings
 from ..store import book as rows
 from ..store.journal import Journal
@@ -100,6 +111,7 @@ class Dispatcher:
         self._lanes: dict[AccountId, Lane] = {}
         self._ready: set[Lane] = set()
         self._holds: dict[str, int] = {}  # exchange label -> monotonic ns until which nothing is sent there
+        self._is_draining = False
         self._ours: deque[tuple[int, str, AccountId]] = deque()
         self._mailbox = Mailbox("dispatcher", clock, on_death)
         self._readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="size-reader")
@@ -138,8 +150,12 @@ class Dispatcher:
         """A follower's stream told of an order of ours."""
         self._settler.nudge(client_id)
 
-    def quiesce(self, timeout_sec: float) -> bool:
-        """Wait until nothing is on the wire unanswered, at most *timeout_sec*; return whether so."""
+    def drain(self, timeout_sec: float) -> bool:
+        """Launch nothing more and wait, at most *timeout_sec*, until nothing is on the wire unanswered.
+
+        Copies that wait stay as they are on disk; the next run judges them. Returns whether all were answered.
+        """
+        self._is_draining = True
         idle = threading.Event()
 
         def look() -> None:
@@ -155,8 +171,11 @@ class Dispatcher:
     def unsettled(self) -> int:
         return self._settler.open_cases
 
-    def recover(self, found: Sequence[Row[Any]]) -> None:
-        """Take up every copy that an earlier run left open. A claim without an answer is UNKNOWN, without exception."""
+    def recover(self, found: Sequence[Row[Any]], deadline_ns: Callable[[Row[Any]], int]) -> None:
+        """Take up every copy that an earlier run left open. A claim without an answer is UNKNOWN, without exception.
+
+        :param deadline_ns: until when (monotonic) a copy that was not sent yet may still be.
+        """
         for row in found:
             job = Job(
                 copy_id=row.id,
@@ -167,8 +186,7 @@ class Dispatcher:
                 side=Side(row.side),
                 share=row.share if row.share is not None else Fraction(0),
                 created_ms=row.created_ms,
-                transaction_ms=row.transaction_ms,
-                is_backfill=True,
+                deadline_ns=deadline_ns(row),
                 heard_ns=0,
                 state=CopyState(row.state),
                 attempts=row.attempts,
@@ -209,6 +227,8 @@ class Dispatcher:
 
     def _launch_ready(self) -> None:
         """Size, claim and send everything that can go now, all followers in one burst."""
+        if self._is_draining:
+            return
         lanes, self._ready = self._ready, set()
         batch: list[tuple[Lane, Job, Follower, rows.Claim]] = []
         for lane in lanes:
@@ -286,18 +306,17 @@ class Dispatcher:
         assert follower is not None
         if not was_tried and job.created_ms <= follower.record.resumed_ms:
             return CopyState.SKIPPED, "before_resumed", "the leader placed it before this account was resumed"
-        if not follower.opened.clock.is_known:
-            return None  # waits; its age is judged when the clock is known
-        limit_sec = self._age_limit_sec(job)
-        if follower.opened.clock.now_ms() - job.transaction_ms > limit_sec * 1000:
-            ended = CopyState.FAILED if was_tried else CopyState.STALE
-            return ended, "too_old", f"the leader's order is older than {limit_sec:g} s"
+        if halt := self._halts.of(job.exchange_label):
+            return CopyState.FAILED, "halted", halt.reason
+        if self._clock.monotonic_ns() > job.deadline_ns:
+            return CopyState.FAILED if was_tried else CopyState.STALE, "too_old", self._why_late(job, follower)
         return None
 
-    def _age_limit_sec(self, job: Job) -> float:
-        if job.is_backfill:
-            return self._settings.max_copy_age_backfill_sec
-        return self._settings.max_copy_age_sell_sec if job.side is Side.SELL else self._settings.max_copy_age_sec
+    @staticmethod
+    def _why_late(job: Job, follower: Follower) -> str:
+        if not follower.opened.clock.is_known or follower.opened.rules is None:
+            return f"the exchange could not be reached in time ({follower.opened.error or 'no answer'})"
+        return "the leader's order had become too old to be copied"
 
     def _must_wait(self, lane: Lane, job: Job, follower: Follower) -> float:
         """Return the seconds after which the head of a lane is to be looked at again; 0: it can go."""
@@ -311,8 +330,7 @@ class Dispatcher:
             return (hold - now) / NS_PER_SEC
         if any(other.side is job.side for other in lane.unknown):
             # What this one may spend depends on what became of that one. Settling it wakes the lane.
-            left_ms = self._age_limit_sec(job) * 1000 - (opened.clock.now_ms() - job.transaction_ms)
-            return max(left_ms / 1000, 0.0) + 0.01
+            return max((job.deadline_ns - now) / NS_PER_SEC, 0.0) + 0.01
         return 0.0
 
     def _must_read(self, lane: Lane, job: Job) -> bool:
@@ -529,11 +547,7 @@ class Dispatcher:
         if not accepted:
             lane.unknown.append(job)
             self._ready.add(lane)
-        with self._journal.reading() as connection:
-            sent = rows.attempts_of(connection, job.copy_id)
-        if not sent:
-            return
-        job.key_fingerprint = sent[-1].key_fingerprint
+        sent = self._sent(job)
         connector = self._accounts.settling_connector(job.account_id, job.key_fingerprint)
         opened = self._opened(job)
         if connector is None or opened is None:
@@ -544,17 +558,32 @@ class Dispatcher:
                 job=job,
                 connector=connector,
                 exchange_clock=opened.clock,
-                attempts=tuple(
-                    SentAttempt(
-                        client_order_id=attempt.client_order_id,
-                        timestamp_ms=attempt.timestamp_ms,
-                        fence_ms=attempt.fence_ms,
-                    )
-                    for attempt in sent
-                ),
+                attempts=sent,
                 accepted=accepted,
-                exchange_order_id=job.exchange_order_id or None,
+                exchange_order_id=ExchangeOrderId(job.exchange_order_id) if job.exchange_order_id else None,
             )
+        )
+
+    def _sent(self, job: Job) -> tuple[SentAttempt, ...]:
+        """Return every attempt of a copy that may have reached the exchange, oldest first."""
+        if job.attempts == 1 and job.prepared is not None:
+            prepared = job.prepared
+            only = SentAttempt(
+                client_order_id=prepared.order.client_order_id,
+                timestamp_ms=prepared.timestamp_ms,
+                fence_ms=prepared.fence_ms,
+            )
+            return (only,)
+        with self._journal.reading() as connection:
+            found = rows.attempts_of(connection, job.copy_id)
+        job.key_fingerprint = found[-1].key_fingerprint
+        return tuple(
+            SentAttempt(
+                client_order_id=ClientOrderId(row.client_order_id),
+                timestamp_ms=row.timestamp_ms,
+                fence_ms=row.fence_ms,
+            )
+            for row in found
         )
 
     def _opened(self, job: Job) -> OpenExchange | None:
@@ -646,6 +675,7 @@ class Dispatcher:
                 f"{job.exchange_label} refuses the signature or the address of {len(met)} accounts at once: "
                 f"the fault is here, not in their keys ({error.message})",
                 "a restart of the engine, once the cause is mended",
+                exchange=job.exchange_label,
             )
         else:
             self._accounts.suspect(job.account_id, 1.0)
@@ -656,7 +686,7 @@ class Dispatcher:
             self._holds[label] = until
             if error.banned:
                 self._feed.alarm(
-                    f"{label} has shut our address out for {error.retry_after_sec:.0f} s; nothing is sent there until then",
+                    f"{label} has shut our address out: nothing is sent there for {error.retry_after_sec:.0f} s",
                     exchange=label,
                 )
 
@@ -682,7 +712,7 @@ class Dispatcher:
 
 
 def final_state(report: OrderReport) -> tuple[CopyState, str, str]:
-    """Return the state, kind and sentence that a final order ends its copy in; what was filled counts, not the status."""
+    """Return the state, kind and sentence that a final order ends its copy in; what was filled counts."""
     if report.status is OrderStatus.FILLED:
         return CopyState.FILLED, "", ""
     if report.filled_base > 0:

@@ -21,9 +21,8 @@ class Job:
     exchange_label: str
     side: Side
     share: Fraction
-    created_ms: int  # exchange time at which the leader's order was created
-    transaction_ms: int  # ... and was last filled; its age counts from here
-    is_backfill: bool
+    created_ms: int  # when the leader's order was created, in the time of the leader's exchange
+    deadline_ns: int  # monotonic; from here on it is too old to be sent
     heard_ns: int  # monotonic; latencies count from here
     state: CopyState = CopyState.PLANNED
     attempts: int = 0

@@ -60,16 +60,23 @@ class Estimates:
     """The free balance before one order, worked out in three ways (``None`` where there is no ground for it).
 
     ``latest`` (A): the last absolute figure from before the order. ``replayed`` (C): that figure and all known
-    deltas up to the order. ``undone`` (B): the first figure from after it, with the order itself taken back.
+    deltas up to the order. ``undone`` (B): the first figure from after it, with the order itself taken back;
+    ``undone_again``: the same from another, later figure (a snapshot that was asked for because the others differ).
     """
 
     latest: Decimal | None
     replayed: Decimal | None
     undone: Decimal | None
+    undone_again: Decimal | None = None
 
     def as_text(self) -> dict[str, str]:
         """Return the figures for the journal, under the names that the closed book shows."""
-        pairs = (("latest", self.latest), ("replayed", self.replayed), ("undone", self.undone))
+        pairs = (
+            ("latest", self.latest),
+            ("replayed", self.replayed),
+            ("undone", self.undone),
+            ("undone_again", self.undone_again),
+        )
         return {name: format(value, "f") for name, value in pairs if value is not None}
 
 
@@ -158,13 +165,20 @@ class BalanceLedger:
             replayed = anchor.free + sum(
                 (d.free for d in asset.deltas if d.moment.time_ms > anchor.time_ms and d.moment < first), Decimal(0)
             )
-        undone = None
-        later = next((absolute for absolute in asset.absolutes if absolute.time_ms >= last.time_ms), None)
-        if later is not None:
-            # Everything known from the order on and up to that figure is in it: take it all back.
-            others = (d.free for d in asset.deltas if d.moment > last and d.moment.time_ms <= later.time_ms)
-            undone = later.free - own - sum(others, Decimal(0))
-        return Estimates(latest=arrived[-1].free if arrived else None, replayed=replayed, undone=undone)
+        # Everything known from the order on and up to a later figure is in that figure: take it all back.
+        undone = [
+            later.free
+            - own
+            - sum((d.free for d in asset.deltas if d.moment > last and d.moment.time_ms <= later.time_ms), Decimal(0))
+            for later in asset.absolutes
+            if later.time_ms >= last.time_ms
+        ]
+        return Estimates(
+            latest=arrived[-1].free if arrived else None,
+            replayed=replayed,
+            undone=undone[0] if undone else None,
+            undone_again=undone[-1] if len(undone) > 1 else None,
+        )
 
     @staticmethod
     def _after(asset: _Asset, time_ms: int) -> Decimal:
@@ -188,11 +202,14 @@ def choose(estimates: Estimates) -> tuple[Decimal, str] | None:
     """Return the balance to reckon with and how it was found; ``None``: the estimates contradict each other.
 
     The replayed figure stands by itself or where the one from after the order confirms it; it is the latest
-    figure wherever nothing happened in between. The latest figure alone stands where only it is confirmed.
+    figure wherever nothing happened in between. The latest figure alone stands where only it is confirmed, and
+    the undone one where two statements from after the order agree: then a push from before it was lost.
     """
-    latest, replayed, undone = estimates.latest, estimates.replayed, estimates.undone
+    latest, replayed, undone, again = estimates.latest, estimates.replayed, estimates.undone, estimates.undone_again
     if replayed is not None and (undone is None or agree(replayed, undone)):
         return replayed, "latest" if replayed == latest else "replayed"
     if latest is not None and undone is not None and agree(latest, undone):
         return latest, "latest"
+    if undone is not None and again is not None and agree(undone, again):
+        return undone, "undone"
     return None

@@ -167,6 +167,11 @@ def _fill_row(fill: Fill) -> dict[str, Any]:
     return {name: getattr(fill, name) for name in fill.__dataclass_fields__}
 
 
+def set_estimates(connection: Connection, order_id: int, estimates: Mapping[str, str]) -> None:
+    """Note what came after a leader order was decided."""
+    connection.execute(leader_orders.update().where(leader_orders.c.id == order_id).values(estimates=dict(estimates)))
+
+
 # --- the leader's frames ----------------------------------------------------------------------------------
 
 
@@ -211,6 +216,13 @@ def open_copies(connection: Connection) -> list[Row[Any]]:
         .order_by(copies.c.leader_order_id, copies.c.id)
     )
     return list(connection.execute(statement))
+
+
+def has_open_copies(connection: Connection, account_id: str) -> bool:
+    """Whether anything of an account was sent and is not settled."""
+    unsettled = [state for state in CopyState if not state.is_final and state is not CopyState.PLANNED]
+    statement = select(func.count()).where(copies.c.account_id == account_id, copies.c.state.in_(unsettled))
+    return bool(connection.execute(statement).scalar())
 
 
 def attempts_of(connection: Connection, copy_id: str) -> list[Row[Any]]:

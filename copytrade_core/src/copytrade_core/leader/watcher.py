@@ -1,0 +1,736 @@
+"""Hears one leader: two connections, every event once, every market order decided once.
+
+One thread (``leader``) owns the fold, the ledger and the queue of orders to be decided. The streams' readers only
+post to it; what asks the exchange does so on a pool and posts its answer back. On the way from the final report to
+the book there is no request to the exchange, unless the balance's estimates contradict each other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from ..clock import NS_PER_MS, NS_PER_SEC, Clock, wall_text
+from ..codec import from_wire
+from ..connector import Connector, StreamDown, StreamFrame, StreamUp, UserStream
+from ..copying.plan import Decision, Leader
+from ..copying.sizing import copied_share, share_of
+from ..errors import AuthenticationFailed, CopytradeError, ExchangeError, JournalError
+from ..exchanges import Exchanges, OpenExchange
+from ..feed import Feed
+from ..model import AccountId, BalanceChange, BalanceSnapshot, ExecutionReport, OrderReport, Side, Symbol
+from ..settings import Settings
+from ..store import book as rows
+from ..store.journal import Journal
+from ..views import BalanceView, LeaderOrderState, LeaderView
+from ..workers import Mailbox, OnDeath
+from .fold import Fold, FoldedOrder, Progress
+from .ledger import BalanceLedger, Estimates, Moment, agree, choose
+
+log = logging.getLogger(__name__)
+
+LEADER = AccountId("leader")
+CONNECTIONS = ("leader-a", "leader-b")
+CROSS_CHECK_WAIT_SEC = 0.05  # for a figure from after the order to confirm the one from before it
+FINAL_WAIT_SEC = 2.0
+PROOF_SEC = 6.0
+TICK_SEC = 0.5
+READ_EVERY_SEC = 45.0
+REMEMBER_EVERY_SEC = 5.0
+LOOK_BACK_MS = 5 * 60 * 1000
+LOOK_AGAIN_SEC = 10.0  # the listing comes from a database that may lag
+REPLAY_MS = 15 * 60 * 1000
+RETRY_SEC = (0.5, 1.0, 2.0, 5.0, 10.0)
+HEARD_WAIT_SEC = 15.0
+CONFIRM_LATER_NS = 30 * NS_PER_SEC
+
+Event = ExecutionReport | BalanceSnapshot | BalanceChange
+EVENT_TYPES: dict[str, type[Event]] = {
+    kind.__name__: kind for kind in (ExecutionReport, BalanceSnapshot, BalanceChange)
+}
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """A final market order that is not decided yet."""
+
+    order: FoldedOrder
+    since_ns: int
+    was_resolved: bool = False
+    is_resolving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Unconfirmed:
+    """A decided order whose figure from after it has not come: it is checked when it does."""
+
+    order: FoldedOrder
+    order_row_id: int
+    balance: Decimal
+    until_ns: int
+
+
+@dataclass(slots=True)
+class _Health:
+    """What is shown of the leader. Replaced under the watcher's lock, read by anybody."""
+
+    is_caught_up: bool = False
+    last_event: str = ""
+    gap_since: str = ""
+    error_kind: str = ""
+    error: str = ""
+    balances: tuple[BalanceView, ...] = field(default_factory=tuple)
+
+
+class LeaderWatcher:
+    """Listens to one leader account until stopped; another leader is another watcher."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        journal: Journal,
+        exchanges: Exchanges,
+        feed: Feed,
+        leader: Leader,
+        opened: OpenExchange,
+        connector: Connector,
+        key_fingerprint: str,
+        on_death: OnDeath,
+        decided: Callable[[FoldedOrder, Decision], int | None],
+        copying_since_ms: Callable[[], int | None],
+    ) -> None:
+        """
+        :param decided: writes the order's closed book and hands its copies on; returns the row's id, ``None`` for an
+            order that was decided before.
+        :param copying_since_ms: exchange time since when orders are copied; ``None`` while copying is stopped.
+        """
+        self.leader = leader
+        self.opened = opened
+        self.key_fingerprint = key_fingerprint
+        self._settings = settings
+        self._symbol: Symbol = settings.symbol
+        self._clock = clock
+        self._journal = journal
+        self._exchanges = exchanges
+        self._feed = feed
+        self._connector = connector
+        self._decided = decided
+        self._copying_since_ms = copying_since_ms
+        self._fold = Fold()
+        self._ledger = BalanceLedger(self._symbol.quote, self._symbol.base)
+        self._pending: list[_Pending] = []
+        self._unconfirmed: list[_Unconfirmed] = []
+        self._frames: list[StreamFrame] = []
+        self._seen: deque[str] = deque(maxlen=20_000)
+        self._seen_set: set[str] = set()
+        self._delta_numbers = itertools.count()
+        self._decided_before: set[tuple[str, int]] = set()
+        self._asked_for: set[Any] = set()
+        self._is_catching_up = False
+        self._catch_up_again = False
+        self._failures = 0
+        self._since_ms = 0  # exchange time up to which nothing was missed
+        self._last_read_ns = 0
+        self._last_remembered_ns = 0
+        self._mismatch_since_ns = 0
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._health = _Health()
+        self._heard = threading.Event()  # listening, or given up
+        self._mailbox = Mailbox("leader", clock, on_death)
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="leader-ask")
+        self._streams: dict[str, UserStream] = {}
+
+    # --- from other threads ---
+
+    def start(self) -> None:
+        """Replay what is on disk, connect, and catch up; returns at once."""
+        self._mailbox.start(after_each_batch=self._work_off)
+        self._mailbox.post(self._begin)
+
+    def wait_until_heard(self, timeout_sec: float = HEARD_WAIT_SEC) -> None:
+        """Wait until events are heard or it is plain why not, at most *timeout_sec*."""
+        self._clock.wait(self._heard, timeout_sec)
+
+    def stop(self) -> None:
+        self._stopping = True
+        for stream in list(self._streams.values()):
+            stream.stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if not self._journal.broken:
+            self._mailbox.post(self._remember)
+        self._mailbox.stop()
+        self._connector.close()
+
+    def now_ms(self) -> int | None:
+        """Return the time at the leader's exchange; ``None`` while it is not known."""
+        return self.opened.clock.now_ms() if self.opened.clock.is_known else None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the leader's events are being heard now, and nothing was missed so far."""
+        with self._lock:
+            return self._health.is_caught_up and self._proven_connections() > 0
+
+    def view(self) -> LeaderView:
+        proofs = self._proofs()
+        now = self._clock.monotonic_ns()
+        with self._lock:
+            health = self._health
+            connections = self._proven_connections()
+        return LeaderView(
+            exchange=self.leader.exchange,
+            env=self.leader.environment,
+            connected=health.is_caught_up and connections > 0,
+            connections=connections,
+            uid=self.leader.uid,
+            key_fingerprint=self.key_fingerprint,
+            error_kind=health.error_kind,
+            error=health.error,
+            last_event=health.last_event,
+            proof_age_sec=round((now - max(proofs)) / NS_PER_SEC, 1) if proofs else None,
+            gap_since=health.gap_since,
+            balances=health.balances,
+        )
+
+    # --- connecting ---
+
+    def _begin(self) -> None:
+        self._replay()
+        for name in CONNECTIONS:
+            stream = self.opened.exchange.open_user_stream(self._sink, name)
+            if stream is None:
+                self._show(error_kind="cannot_lead", error=f"{self.leader.exchange} cannot lead: it pushes nothing")
+                self._heard.set()
+                return
+            self._streams[name] = stream
+            self._pool.submit(self._subscribe, stream)
+        self._mailbox.later(TICK_SEC, self._tick)
+
+    def _subscribe(self, stream: UserStream) -> None:
+        try:
+            self._exchanges.ready(self.opened)
+            stream.add(self._connector)
+        except AuthenticationFailed as error:
+            self._show(error_kind=error.kind, error=error.message)
+            self._feed.alarm(f"the leader's key is refused: {error.message}", reason_kind=error.kind)
+            self._heard.set()
+        except ExchangeError as error:
+            self._show(error_kind=error.kind, error=error.message)
+            if error.kind != "stream_interrupted" and not self._stopping:
+                # Not a stream that keeps trying by itself: the exchange could not even be asked for its time.
+                self._mailbox.post(self._mailbox.later, RETRY_SEC[2], self._pool_submit, self._subscribe, stream)
+
+    def _pool_submit(self, action: Callable[..., None], *arguments: Any) -> None:
+        if not self._stopping:
+            self._pool.submit(action, *arguments)
+
+    def _sink(self, frame: StreamFrame) -> None:
+        self._mailbox.post(self._frames.append, frame)
+
+    def _proofs(self) -> list[int]:
+        found = (stream.last_proof_ns(LEADER) for stream in self._streams.values())
+        return [proof for proof in found if proof is not None]
+
+    def _proven_connections(self) -> int:
+        now = self._clock.monotonic_ns()
+        return sum(now - proof <= PROOF_SEC * NS_PER_SEC for proof in self._proofs())
+
+    # --- hearing ---
+
+    def _work_off(self) -> None:
+        """Store what has arrived, then act on it: a frame that is not on disk has not been heard."""
+        frames, self._frames = self._frames, []
+        events: list[tuple[str, StreamFrame]] = []
+        for frame in frames:
+            if isinstance(frame.event, StreamUp):
+                self._connection_up(frame)
+            elif isinstance(frame.event, StreamDown):
+                self._feed.publish("leader", f"{frame.connection} is down: {frame.event.reason}")
+            else:
+                key = self._key(frame.event)
+                if key not in self._seen_set:
+                    self._see(key)
+                    events.append((key, frame))
+        if events:
+            wall_ms = self._clock.wall_ms()
+            stored = [
+                rows.frame_row(key, self.leader.label, frame.connection, wall_ms, frame.event, frame.raw)
+                for key, frame in events
+            ]
+            try:
+                fresh = self._journal.write(lambda connection: rows.record_frames(connection, stored))
+            except JournalError:
+                return  # halted; what was heard is found again after the restart
+            for key, frame in events:
+                if key in fresh:
+                    self._take(frame.event, frame.received_ns)
+            self._show(last_event=wall_text(wall_ms))
+        self._decide_pending()
+
+    def _key(self, event: Any) -> str:
+        """Return the key under which an event is stored once, however many connections bring it."""
+        label = self.leader.label
+        if isinstance(event, ExecutionReport):
+            return (
+                f"{label}:order:{event.exchange_symbol}:{event.exchange_order_id}:{event.created_ms}"
+                f":{event.execution_id}:{event.transaction_ms}"
+            )
+        if isinstance(event, BalanceChange):
+            return f"{label}:change:{event.asset}:{event.time_ms}:{format(event.free_delta, 'f')}"
+        figures = ",".join(f"{b.asset}={format(b.free, 'f')}/{format(b.locked, 'f')}" for b in event.balances)
+        return f"{label}:{event.source}:{event.time_ms}:{figures}"
+
+    def _see(self, key: str) -> None:
+        if len(self._seen) == self._seen.maxlen:
+            self._seen_set.discard(self._seen[0])
+        self._seen.append(key)
+        self._seen_set.add(key)
+
+    def _take(self, event: Any, heard_ns: int) -> None:
+        if isinstance(event, BalanceSnapshot):
+            self._ledger.state(event)
+            self._confirm_later()
+            self._show_balances()
+        elif isinstance(event, BalanceChange):
+            self._ledger.change(self._next_delta(), Moment(event.time_ms), {event.asset: event.free_delta})
+            self._show_balances()
+        else:
+            self._progress(
+                self._fold.report(event, heard_ns, self._ledger.arrivals), event.transaction_ms, event.execution_id
+            )
+
+    def _progress(self, progress: Progress, time_ms: int, execution_id: int) -> None:
+        """Carry the leader's balances forward by what a report newly told, and queue the order if it is final."""
+        order = progress.order
+        deltas = self._deltas(progress)
+        if deltas:
+            self._ledger.change(self._next_delta(), Moment(time_ms, execution_id), deltas)
+            self._show_balances()
+        if not progress.is_final_now:
+            return
+        if (order.exchange_order_id, order.created_ms) in self._decided_before:
+            return
+        refusal = self._not_for_copying(order)
+        if refusal is not None:
+            self._decided(order, Decision(state=LeaderOrderState.IGNORED, reason_kind=refusal[0], reason=refusal[1]))
+            return
+        self._pending.append(_Pending(order, self._clock.monotonic_ns()))
+
+    def _deltas(self, progress: Progress) -> dict[str, Decimal]:
+        order, symbol = progress.order, self._symbol
+        if not self._is_our_symbol(order):
+            return {}
+        is_buy = order.side is Side.BUY
+        deltas: dict[str, Decimal] = {}
+        # What an order that rests on the book pays was locked when it was placed, not when it fills.
+        pays_from_free = order.order_type == "MARKET"
+        if progress.new_base and (is_buy or pays_from_free):
+            deltas[symbol.base] = progress.new_base if is_buy else -progress.new_base
+        if progress.new_quote and (not is_buy or pays_from_free):
+            deltas[symbol.quote] = -progress.new_quote if is_buy else progress.new_quote
+        for asset, amount in progress.new_commissions:
+            deltas[asset] = deltas.get(asset, Decimal(0)) - amount
+        return {asset: delta for asset, delta in deltas.items() if delta}
+
+    def _next_delta(self) -> str:
+        return str(next(self._delta_numbers))
+
+    def _is_our_symbol(self, order: FoldedOrder) -> bool:
+        rules = self.opened.rules
+        return rules is not None and order.exchange_symbol == rules.exchange_symbol
+
+    def _not_for_copying(self, order: FoldedOrder) -> tuple[str, str] | None:
+        if not self._is_our_symbol(order):
+            return "other_symbol", f"an order in {order.exchange_symbol}; only {self._symbol} is copied"
+        if order.order_type != "MARKET":
+            return "not_market", f"a {order.order_type} order; only market orders are copied"
+        if order.filled_base <= 0:
+            return "nothing_filled", "the leader's order ended with nothing filled"
+        return None
+
+    # --- deciding ---
+
+    def _decide_pending(self) -> None:
+        """Decide the orders that can be, strictly in the leader's order."""
+        self._pending.sort(key=lambda pending: pending.order.first)
+        while self._pending and self._health.is_caught_up:
+            pending = self._pending[0]
+            if pending.is_resolving or self._waits_for_an_earlier_one(pending):
+                return
+            decision = self._decide(pending)
+            if decision is None:
+                return
+            self._pending.pop(0)
+            order_row_id = self._decided(pending.order, decision)
+            self._decided_before.add((pending.order.exchange_order_id, pending.order.created_ms))
+            if order_row_id is not None and decision.balance_before is not None and "undone" not in decision.estimates:
+                until = self._clock.monotonic_ns() + CONFIRM_LATER_NS
+                self._unconfirmed.append(_Unconfirmed(pending.order, order_row_id, decision.balance_before, until))
+
+    def _waits_for_an_earlier_one(self, pending: _Pending) -> bool:
+        """An earlier order without its final report is asked for at once: its sum is part of this one's balance."""
+        now = self._clock.monotonic_ns()
+        if now - pending.since_ns > FINAL_WAIT_SEC * NS_PER_SEC:
+            return False
+        earlier = [order for order in self._fold.waiting_since(now) if order.first < pending.order.first]
+        for order in earlier:
+            self._ask_for(order)
+        if earlier:
+            self._mailbox.later(0.05, _nothing)
+        return bool(earlier)
+
+    def _decide(self, pending: _Pending) -> Decision | None:
+        """Return what becomes of an order; ``None``: not yet."""
+        order = pending.order
+        since_ms = self._copying_since_ms()
+        if since_ms is None or order.created_ms <= since_ms:
+            reason = "it was placed while copying was stopped"
+            return Decision(state=LeaderOrderState.IGNORED, reason_kind="copying_stopped", reason=reason)
+        asset = self._symbol.quote if order.side is Side.BUY else self._symbol.base
+        estimates = self._estimates(order)
+        waited_ns = self._clock.monotonic_ns() - pending.since_ns
+        if estimates.undone is None and waited_ns < CROSS_CHECK_WAIT_SEC * NS_PER_SEC:
+            self._mailbox.later(CROSS_CHECK_WAIT_SEC - waited_ns / NS_PER_SEC, _nothing)
+            return None
+        chosen = choose(estimates)
+        if chosen is None and not pending.was_resolved:
+            pending.is_resolving = True
+            self._pool_submit(self._resolve, pending)
+            return None
+        if chosen is None:
+            return self._undecided(
+                order, asset, estimates, "the figures of the balance before it contradict each other"
+            )
+        balance, how = chosen
+        amount = order.filled_quote if order.side is Side.BUY else order.filled_base
+        share = share_of(amount, balance)
+        if share is None:
+            return self._undecided(order, asset, estimates, "the order is larger than the balance known before it")
+        late = self._too_old(order)
+        return Decision(
+            state=LeaderOrderState.STALE if late else LeaderOrderState.COPIED,
+            reason_kind="too_old" if late else "",
+            reason=late,
+            share=copied_share(share, order.side),
+            balance_asset=asset,
+            balance_before=balance,
+            balance_how=how,
+            estimates=estimates.as_text(),
+        )
+
+    def _estimates(self, order: FoldedOrder) -> Estimates:
+        is_buy = order.side is Side.BUY
+        asset = self._symbol.quote if is_buy else self._symbol.base
+        own = -(order.filled_quote if is_buy else order.filled_base)
+        return self._ledger.before(
+            asset,
+            created_ms=order.created_ms,
+            first=order.first,
+            last=order.last,
+            own=own,
+            first_arrival=order.first_arrival,
+        )
+
+    def _undecided(self, order: FoldedOrder, asset: str, estimates: Estimates, reason: str) -> Decision:
+        return Decision(
+            state=LeaderOrderState.UNDECIDED,
+            reason_kind="share_unknown",
+            reason=reason,
+            balance_asset=asset,
+            estimates=estimates.as_text(),
+        )
+
+    def _too_old(self, order: FoldedOrder) -> str:
+        now_ms = self.now_ms()
+        limit_sec = self.age_limit_sec(order.side, order.source)
+        if now_ms is None or now_ms - order.last.time_ms <= limit_sec * 1000:
+            return ""
+        return f"the leader's order was {(now_ms - order.last.time_ms) / 1000:.0f} s old when it was found"
+
+    def age_limit_sec(self, side: Side, source: str) -> float:
+        """Return how old a leader's order may be and still be copied."""
+        if source == "gap":
+            return self._settings.max_copy_age_backfill_sec
+        return self._settings.max_copy_age_sell_sec if side is Side.SELL else self._settings.max_copy_age_sec
+
+    def _resolve(self, pending: _Pending) -> None:
+        """The estimates contradict each other: ask the exchange what else happened, and what there is now."""
+        try:
+            snapshot = self._connector.balances()
+            orders = self._read_orders(pending.order.created_ms - LOOK_BACK_MS)
+        except CopytradeError as error:
+            log.warning("the leader's balance could not be checked: %s", error.message)
+            self._mailbox.post(self._resolved, pending, None, [])
+        else:
+            self._mailbox.post(self._resolved, pending, snapshot, orders)
+
+    def _resolved(self, pending: _Pending, snapshot: BalanceSnapshot | None, orders: Iterable[OrderReport]) -> None:
+        pending.is_resolving = False
+        pending.was_resolved = True
+        self._take_orders(orders, source="gap")
+        if snapshot is not None:
+            self._take_snapshot(snapshot)
+
+    def _confirm_later(self) -> None:
+        """A figure from after a decided order has come: hold it against the one that was reckoned with."""
+        now = self._clock.monotonic_ns()
+        waiting, self._unconfirmed = self._unconfirmed, []
+        for item in waiting:
+            estimates = self._estimates(item.order)
+            if estimates.undone is None:
+                if now < item.until_ns:
+                    self._unconfirmed.append(item)
+                continue
+            texts, row_id = estimates.as_text(), item.order_row_id
+            self._journal.submit(
+                lambda connection, texts=texts, row_id=row_id: rows.set_estimates(connection, row_id, texts)
+            )
+            if not agree(item.balance, estimates.undone):
+                self._feed.alarm(
+                    f"the leader's balance before order {item.order.exchange_order_id} was reckoned as "
+                    f"{format(item.balance, 'f')}, but what came after it says {format(estimates.undone, 'f')}",
+                    event_id=str(row_id),
+                )
+
+    # --- catching up ---
+
+    def _connection_up(self, frame: StreamFrame) -> None:
+        self._feed.publish("leader", f"{frame.connection} hears the leader")
+        # What happened before a subscription is never delivered: ask, each time, whatever the other one heard.
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        if self._is_catching_up:
+            self._catch_up_again = True
+            return
+        if self._since_ms == 0:
+            self._since_ms = self._recall_proof()
+        self._is_catching_up = True
+        self._pool_submit(self._read_gap, self._since_ms)
+
+    def _recall_proof(self) -> int:
+        """Return the exchange time up to which an earlier run heard everything; now, where there was none."""
+        with self._journal.reading() as connection:
+            stored = rows.recall(connection, f"proof:{self.leader.label}")
+        return int(stored) if stored else (self.now_ms() or 0)
+
+    def _read_gap(self, since_ms: int) -> None:
+        try:
+            self._exchanges.ready(self.opened)
+            # The orders first: whatever fills between the two reads is in the balance and comes by stream besides.
+            orders = self._read_orders(since_ms - LOOK_BACK_MS)
+            snapshot = self._connector.balances()
+        except CopytradeError as error:
+            self._mailbox.post(self._gap_unread, error)
+        else:
+            self._mailbox.post(self._gap_read, since_ms, snapshot, orders)
+
+    def _read_orders(self, since_ms: int) -> list[OrderReport]:
+        """List the leader's orders, with the fills of those that nothing is known of."""
+        found = []
+        for report in self._connector.list_orders(since_ms):
+            key = (report.exchange_order_id, report.created_ms)
+            if report.is_market and report.status.is_final and report.filled_base and key not in self._decided_before:
+                report = self._connector.find_order(report.client_order_id, report.exchange_order_id) or report
+            found.append(report)
+        return found
+
+    def _gap_unread(self, error: CopytradeError) -> None:
+        self._is_catching_up = False
+        self._show(error_kind=error.kind, error=error.message)
+        if isinstance(error, AuthenticationFailed):
+            self._heard.set()
+        pause = RETRY_SEC[min(self._failures, len(RETRY_SEC) - 1)]
+        self._failures += 1
+        self._mailbox.later(pause, self._catch_up)
+
+    def _gap_read(self, since_ms: int, snapshot: BalanceSnapshot, orders: list[OrderReport]) -> None:
+        self._is_catching_up = False
+        self._failures = 0
+        found = self._take_orders(orders, source="gap")
+        self._take_snapshot(snapshot)
+        with self._lock:
+            was_gap = bool(self._health.gap_since)
+        self._show(is_caught_up=True, gap_since="", error_kind="", error="")
+        if found or was_gap:
+            to_ms = self.now_ms() or since_ms
+            span = f"{wall_text(since_ms)} to {wall_text(to_ms)}"
+            self._feed.publish(
+                "gap",
+                f"the leader's orders from {span} were read: {found} had not been heard",
+                from_ms=since_ms,
+                to_ms=to_ms,
+                found=found,
+            )
+        self._heard.set()
+        self._remember()
+        if self._catch_up_again:
+            self._catch_up_again = False
+            self._catch_up()
+        elif was_gap:
+            self._mailbox.later(LOOK_AGAIN_SEC, self._catch_up)
+
+    def _take_orders(self, orders: Iterable[OrderReport], source: str) -> int:
+        """Fold in what REST tells of orders, oldest first; return how many the stream had not told of."""
+        rules = self.opened.rules
+        if rules is None:
+            return 0
+        found = 0
+        for report in sorted(orders, key=lambda report: (report.updated_ms, report.created_ms)):
+            key = (rules.exchange_symbol, report.exchange_order_id, report.created_ms)
+            if self._fold.knows(key) or (report.exchange_order_id, report.created_ms) in self._decided_before:
+                continue
+            kind = "MARKET" if report.is_market else "LIMIT"
+            progress = self._fold.read_back(
+                report, rules.exchange_symbol, kind, self._clock.monotonic_ns(), self._ledger.arrivals, source
+            )
+            if progress.is_final_now and progress.order.source == source and report.filled_base:
+                found += 1
+            self._progress(progress, report.updated_ms, progress.order.last.execution_id)
+        return found
+
+    def _take_snapshot(self, snapshot: BalanceSnapshot) -> None:
+        key = self._key(snapshot)
+        if key in self._seen_set:
+            return
+        self._see(key)
+        stored = [rows.frame_row(key, self.leader.label, "rest", self._clock.wall_ms(), snapshot, "")]
+        try:
+            self._journal.write(lambda connection: rows.record_frames(connection, stored))
+        except JournalError:
+            return
+        self._take(snapshot, self._clock.monotonic_ns())
+
+    def _replay(self) -> None:
+        """Bring fold and ledger to where the last run left them, from the frames on disk."""
+        wall_ms = self._clock.wall_ms()
+        with self._journal.reading() as connection:
+            leader = self.leader
+            self._decided_before = rows.known_orders(
+                connection, leader.exchange, leader.environment.value, leader.uid, wall_ms - 7 * 86_400_000
+            )
+            stored = rows.frames_since(connection, leader.label, wall_ms - REPLAY_MS)
+        for row in stored:
+            self._see(row.dedupe_key)
+            self._take(from_wire(row.event, EVENT_TYPES[row.event_type]), 0)
+
+    # --- watching over it ---
+
+    def _tick(self) -> None:
+        if self._stopping:
+            return
+        self._mailbox.later(TICK_SEC, self._tick)
+        now = self._clock.monotonic_ns()
+        for order in self._fold.waiting_since(now - int(FINAL_WAIT_SEC * NS_PER_SEC)):
+            self._ask_for(order)
+        if self._health.is_caught_up:
+            self._watch_proof(now)
+        if now - self._last_read_ns > READ_EVERY_SEC * NS_PER_SEC and self._health.is_caught_up:
+            self._last_read_ns = now
+            self._pool_submit(self._cross_check)
+
+    def _watch_proof(self, now: int) -> None:
+        proofs = self._proofs()
+        if proofs and now - max(proofs) <= PROOF_SEC * NS_PER_SEC:
+            exchange_now = self.now_ms()
+            if exchange_now is not None:
+                self._since_ms = exchange_now - (now - max(proofs)) // NS_PER_MS
+            if now - self._last_remembered_ns > REMEMBER_EVERY_SEC * NS_PER_SEC:
+                self._remember()
+            return
+        # Nothing proves that we hear: orders are held back until the gap has been read.
+        self._show(is_caught_up=False, gap_since=wall_text(self._clock.wall_ms()))
+        self._feed.alarm("the leader is not heard: no connection to its events is alive")
+        self._catch_up_when_proven()
+
+    def _catch_up_when_proven(self) -> None:
+        if self._proven_connections():
+            self._catch_up()
+        elif not self._stopping and not self._health.is_caught_up:
+            self._mailbox.later(0.2, self._catch_up_when_proven)
+
+    def _remember(self) -> None:
+        if not self._since_ms:
+            return
+        self._last_remembered_ns = self._clock.monotonic_ns()
+        key, value = f"proof:{self.leader.label}", str(self._since_ms)
+        self._journal.submit(lambda connection: rows.remember(connection, key, value))
+
+    def _ask_for(self, order: FoldedOrder) -> None:
+        """Ask REST for an order whose final report has not come."""
+        if order.key in self._asked_for:
+            return
+        self._asked_for.add(order.key)
+        self._pool_submit(self._read_order, order)
+
+    def _read_order(self, order: FoldedOrder) -> None:
+        report = None
+        try:
+            report = self._connector.find_order(order.client_order_id, order.exchange_order_id)
+        except CopytradeError as error:
+            log.warning("the leader's order %s could not be read: %s", order.exchange_order_id, error.message)
+        self._mailbox.post(self._order_read, order, report)
+
+    def _order_read(self, order: FoldedOrder, report: OrderReport | None) -> None:
+        if report is not None and report.status.is_final and not order.done:
+            self._take_orders([report], order.source)
+        self._mailbox.later(1.0, self._asked_for.discard, order.key)
+
+    def _cross_check(self) -> None:
+        """Hold REST's balances against the ledger: a stream can go silent while its socket stays open."""
+        try:
+            snapshot = self._connector.balances()
+        except CopytradeError:
+            return
+        self._mailbox.post(self._compare, snapshot)
+
+    def _compare(self, snapshot: BalanceSnapshot) -> None:
+        """REST is newer and says something else: wait three seconds for the stream, then treat it as a gap."""
+        differs = False
+        for asset in (self._symbol.quote, self._symbol.base):
+            newest, stated = self._ledger.newest(asset), snapshot.free(asset)
+            if newest is not None and snapshot.time_ms > newest.time_ms and stated != self._ledger.free(asset):
+                differs = True
+        now = self._clock.monotonic_ns()
+        if not differs:
+            self._mismatch_since_ns = 0
+        elif not self._mismatch_since_ns:
+            self._mismatch_since_ns = now
+            self._mailbox.later(3.0, self._pool_submit, self._cross_check)
+        else:
+            self._mismatch_since_ns = 0
+            self._feed.alarm("the leader's balance changed without an event: its orders are being read")
+            self._catch_up()
+
+    # --- showing ---
+
+    def _show(self, **changes: Any) -> None:
+        with self._lock:
+            health = _Health(**{name: getattr(self._health, name) for name in self._health.__dataclass_fields__})
+            for name, value in changes.items():
+                setattr(health, name, value)
+            self._health = health
+
+    def _show_balances(self) -> None:
+        found = []
+        for asset in (self._symbol.quote, self._symbol.base):
+            free, newest = self._ledger.free(asset), self._ledger.newest(asset)
+            if free is not None and newest is not None:
+                found.append(
+                    BalanceView(asset=asset, free=free, locked=newest.locked, age_sec=0, source=newest.source.value)
+                )
+        self._show(balances=tuple(found))
+
+
+def _nothing() -> None:
+    """Wake the mailbox, so that it looks at its pending orders again."""

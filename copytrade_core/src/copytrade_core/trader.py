@@ -1,0 +1,669 @@
+"""`CopyTrader`: the engine, put together. What may be asked of it is in `api`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.exc import IntegrityError
+
+from .accounts.balances import BalanceBook
+from .accounts.service import AccountService, Follower, state_of
+from .api import TraderApi
+from .clock import NS_PER_MS, Clock, wall_text
+from .copying.dispatch import Dispatcher
+from .copying.gate import EVERYBODY, HALT, CopyGate
+from .copying.jobs import Job
+from .copying.plan import Decision, Leader, copy_rows, order_row
+from .errors import Conflict, CopytradeError, EngineHalted, InvalidRequest, JournalError, NotFound
+from .exchanges import Exchanges, OpenExchange
+from .feed import Feed
+from .halts import Halts
+from .leader.fold import FoldedOrder
+from .leader.watcher import LEADER, LeaderWatcher
+from .model import AccountId, Environment, ExecutionReport, Side
+from .plugins import Plugins
+from .settings import Settings
+from .store import book as rows
+from .store.journal import Journal
+from .store.lock import DataDirLock
+from .store.master_key import load_master_key
+from .store.vault import AccountRecord, LeaderRecord, Vault
+from .views import (
+    AccountView,
+    CopyState,
+    CopyView,
+    ExchangeView,
+    FeedEvent,
+    Finding,
+    Halt,
+    LeaderOrderState,
+    LeaderOrderView,
+    LeaderView,
+    PluginView,
+    StatusView,
+    VerifyView,
+)
+
+log = logging.getLogger(__name__)
+
+RECENT = 50
+PAGE_LIMIT = 1000
+DRAIN_SEC = 15.0
+LOW_DISK_BYTES = 200 * 1024 * 1024
+
+
+class CopyTrader(TraderApi):
+    """One engine on one data directory. `open` it, `start` it, `close` it (it is a context manager, too)."""
+
+    def __init__(
+        self, settings: Settings, plugins: Plugins, vault: Vault, lock: DataDirLock, clock: Clock | None = None
+    ) -> None:
+        """Put the parts together; nothing runs yet. `open` is the usual way here."""
+        self._settings = settings
+        self._plugins = plugins
+        self._vault = vault
+        self._data_lock = lock
+        self._clock = clock or Clock()
+        self._since = wall_text(self._clock.wall_ms())
+        self._secret = vault.install_secret
+        self._leader_lock = threading.Lock()  # one change of leader at a time
+        self._watcher: LeaderWatcher | None = None
+        self._switch = threading.Lock()  # start and stop of copying, one at a time
+        self._closed = False
+        self._gate = CopyGate(self._clock)
+        self._halts = Halts(self._clock, self._halt_changed)
+        self._journal = Journal.in_data_dir(settings.data_dir, settings.database_url, self._journal_broken)
+        self._feed = Feed(self._clock, self._journal, plugins)
+        self._balances = BalanceBook(self._clock, settings.symbol)
+        self._exchanges = Exchanges(settings, plugins, self._clock, self._thread_died, self._exchange_changed)
+        self._accounts = AccountService(
+            settings=settings,
+            clock=self._clock,
+            plugins=plugins,
+            vault=vault,
+            exchanges=self._exchanges,
+            book=self._balances,
+            gate=self._gate,
+            feed=self._feed,
+            on_death=self._thread_died,
+            on_order=self._follower_order,
+            on_change=self._account_changed,
+            has_unsettled=self._has_unsettled,
+            leader_now_ms=self._leader_now_ms,
+        )
+        self._dispatcher = Dispatcher(
+            settings=settings,
+            clock=self._clock,
+            journal=self._journal,
+            exchanges=self._exchanges,
+            accounts=self._accounts,
+            balances=self._balances,
+            gate=self._gate,
+            halts=self._halts,
+            feed=self._feed,
+            install_tag=vault.install_tag,
+            on_death=self._thread_died,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: Path | str | None = None,
+        *,
+        settings: Settings | None = None,
+        plugins: Plugins | None = None,
+        master_key: bytes | None = None,
+        clock: Clock | None = None,
+    ) -> CopyTrader:
+        """Open the engine of a data directory that ``copytrade init`` (or `Vault.create`) has made.
+
+        :param settings: read from the environment where not given; *data_dir* overrides theirs.
+        :param plugins: every installed one where not given.
+        :param master_key: asked of the plug-ins, then of the environment where not given.
+        :raises AlreadyRunning, ConfigError, MasterKeyError, VaultError, JournalError: nothing was changed.
+        """
+        settings = settings or Settings.from_environment()
+        if data_dir is not None:
+            settings = replace(settings, data_dir=Path(data_dir))
+        plugins = plugins or Plugins.discover()
+        lock = DataDirLock(settings.data_dir)
+        lock.acquire()
+        try:
+            if master_key is None:
+                answer = plugins.hook.copytrade_master_key(data_dir=str(settings.data_dir))
+                master_key = load_master_key(os.environ, answer, settings.data_dir)
+            vault = Vault.open(settings.vault_path, master_key)
+            return cls(settings, plugins, vault, lock, clock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def connect(cls, data_dir: Path | str | None = None) -> TraderApi:
+        """Return a client of the engine that runs on *data_dir*. :raises EngineNotRunning: none does."""
+        from .control.client import RemoteCopyTrader  # the engine itself never needs its client
+
+        return RemoteCopyTrader.connect(
+            Path(data_dir) if data_dir is not None else Settings.from_environment().data_dir
+        )
+
+    def start(self) -> CopyTrader:
+        """Start the threads, take up what an earlier run left open, listen to the leader if one is set."""
+        if not self._vault.copying:
+            self._gate.shut(EVERYBODY, "stopped", "copying is stopped")
+        self._feed.start()
+        self._exchanges.start()
+        self._dispatcher.start()
+        self._accounts.start()
+        record = self._vault.leader()
+        if record is not None:
+            try:
+                self._watch(record)
+            except CopytradeError as error:
+                self._feed.alarm(f"the leader cannot be opened: {error.message}")
+        threading.Thread(target=self._recover, name="recovery", daemon=True).start()
+        self._feed.publish("engine", "the engine has started")
+        return self
+
+    def close(self) -> None:
+        """Send nothing more, wait for answers that are due, stop every thread. What is open stays so on disk."""
+        if self._closed:
+            return
+        self._closed = True
+        self._dispatcher.drain(DRAIN_SEC)
+        if self._watcher is not None:
+            self._watcher.stop()
+        self._accounts.stop()
+        self._dispatcher.stop()
+        self._exchanges.stop()
+        if not self._journal.broken:
+            self._feed.publish("engine", "the engine has stopped")
+        self._feed.stop()
+        self._journal.close()
+        self._data_lock.release()
+
+    def __enter__(self) -> CopyTrader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- accounts ---
+
+    def add_account(self, name: str, exchange: str, env: str, credentials: dict[str, str]) -> AccountView:
+        record = self._accounts.add(name, exchange, env, credentials)
+        self._accounts.verify(record.id)
+        return self.get_account(record.id)
+
+    def list_accounts(self) -> list[AccountView]:
+        with self._journal.reading() as connection:
+            last = rows.last_copies(connection)
+        return [self._account_view(record, last) for record in self._vault.accounts()]
+
+    def get_account(self, account_id: str) -> AccountView:
+        record = self._accounts.find(account_id).record
+        with self._journal.reading() as connection:
+            last = rows.copy_views(connection, record.id, None, 1, None)
+        return self._account_view(record, {copy.account_id: copy for copy in last})
+
+    def update_account(
+        self, account_id: str, version: int, name: str | None = None, credentials: dict[str, str] | None = None
+    ) -> AccountView:
+        self._accounts.update(account_id, version, name, credentials)
+        return self.get_account(account_id)
+
+    def remove_account(self, account_id: str) -> None:
+        self._accounts.remove(account_id)
+
+    def pause_account(self, account_id: str) -> AccountView:
+        self._accounts.pause(account_id)
+        return self.get_account(account_id)
+
+    def resume_account(self, account_id: str) -> AccountView:
+        self._accounts.resume(account_id)
+        return self.get_account(account_id)
+
+    def verify_account(self, account_id: str) -> VerifyView:
+        return self._accounts.verify(account_id)
+
+    # --- leader and copying ---
+
+    def set_leader(self, exchange: str, env: str, credentials: dict[str, str] | None = None) -> LeaderView:
+        description = self._plugins.describe(exchange, env)
+        if not description.can_lead:
+            raise InvalidRequest(f"{description.name} cannot lead; it can follow", field="exchange", kind="cannot_lead")
+        environment = Environment(env)
+        fields = None
+        if credentials is not None:
+            fields = self._accounts.checked_credentials(exchange, env, credentials)
+        keys = fields or self._vault.leader_credentials(exchange, environment)
+        opened = self._exchanges.get(exchange, environment)
+        self._exchanges.ready(opened)
+        connector = opened.exchange.open_connector(LEADER, keys)
+        # A leader's key only has to read. What it must not do, no key of ours may.
+        uid = connector.verify(needs_trade=False).uid
+        connector.close()
+        for account in self._vault.accounts():
+            if (account.exchange, account.environment, account.uid) == (exchange, environment, uid):
+                raise Conflict(
+                    f"this is the account of the follower {account.name}: it cannot follow itself",
+                    field="api_key",
+                    kind="leader_key",
+                )
+        with self._leader_lock:
+            record = self._vault.set_leader(LeaderRecord(exchange=exchange, environment=environment, uid=uid), fields)
+            self._feed.publish("leader", f"the leader is now {opened.label}", exchange=exchange, env=env)
+            watcher = self._watch(record)
+        watcher.wait_until_heard()
+        return watcher.view()
+
+    def get_leader(self) -> LeaderView | None:
+        watcher = self._watcher
+        return watcher.view() if watcher is not None else None
+
+    def start_copying(self) -> bool:
+        with self._switch:
+            if self._vault.copying:
+                return True
+            watcher = self._watcher
+            if watcher is None:
+                raise InvalidRequest("there is no leader yet: set one first", kind="no_leader")
+            if halt := self._halts.of_all():
+                raise EngineHalted(f"the engine is halted: {halt.reason}; it ends with {halt.ends_when}")
+            self._exchanges.ready(watcher.opened)
+            # Exchange time, so that "placed before the start" means the same to everybody.
+            self._vault.set_copying(True, watcher.opened.clock.now_ms())
+            self._gate.open(EVERYBODY)
+        self._feed.publish("copying", "copying was started", running=True)
+        return True
+
+    def stop_copying(self) -> bool:
+        with self._switch:
+            if not self._vault.copying:
+                return False
+            self._vault.set_copying(False, self._vault.copying_since_ms)
+            self._gate.shut(EVERYBODY, "stopped", "copying was stopped")
+            self._dispatcher.look_again()
+        self._feed.publish("copying", "copying was stopped", running=False)
+        return False
+
+    # --- looking ---
+
+    def status(self) -> StatusView:
+        with self._journal.reading() as connection:
+            recent = rows.order_views(connection, rows.latest_orders(RECENT))
+            last = rows.last_copies(connection)
+            open_states = rows.count_states(connection)
+        needs_person = open_states.get(CopyState.NEEDS_PERSON, 0)
+        needs_person += sum(order.state is LeaderOrderState.UNDECIDED for order in recent)
+        return StatusView(
+            running=self._vault.copying,
+            copying_since=wall_text(self._vault.copying_since_ms) if self._vault.copying else "",
+            engine_since=self._since,
+            halts=self._halts.all(),
+            leader=self.get_leader(),
+            followers=tuple(self._account_view(record, last) for record in self._vault.accounts()),
+            recent_events=tuple(recent),
+            unsettled=sum(open_states.values()) - open_states.get(CopyState.NEEDS_PERSON, 0),
+            needs_person=needs_person,
+        )
+
+    def list_events(self, limit: int = 50, before: str | None = None) -> list[LeaderOrderView]:
+        with self._journal.reading() as connection:
+            return rows.order_views(connection, rows.latest_orders(_page(limit), _number(before)))
+
+    def get_event(self, event_id: str) -> LeaderOrderView:
+        number = _number(event_id)
+        with self._journal.reading() as connection:
+            found = rows.order_views(connection, rows.one_order(int(number or 0)))
+        if not found:
+            raise NotFound(f"there is no event {event_id}", field="id")
+        return found[0]
+
+    def list_copies(
+        self, account_id: str | None = None, state: str | None = None, limit: int = 100, before: str | None = None
+    ) -> list[CopyView]:
+        if state is not None and state not in CopyState.__members__:
+            raise InvalidRequest(f"there is no state {state!r}; choose of: {', '.join(CopyState)}", field="state")
+        with self._journal.reading() as connection:
+            return rows.copy_views(connection, account_id, state, _page(limit), before)
+
+    def list_exchanges(self) -> list[ExchangeView]:
+        return [
+            ExchangeView(
+                id=description.id,
+                name=description.name,
+                name_zh=description.name_zh,
+                environments=description.environments,
+                can_lead=description.can_lead,
+                fields=tuple(
+                    {
+                        "name": field.name,
+                        "label": field.label,
+                        "label_zh": field.label_zh,
+                        "secret": field.secret,
+                        "required": field.required,
+                        "multiline": field.multiline,
+                    }
+                    for field in description.credential_fields
+                ),
+                capabilities=tuple(sorted(description.capabilities)),
+            )
+            for description in self._plugins.exchanges.values()
+        ]
+
+    def list_plugins(self) -> list[PluginView]:
+        return [
+            PluginView(
+                name=report.name,
+                distribution=report.distribution,
+                version=report.version,
+                exchanges=report.exchanges,
+                error=report.error,
+            )
+            for report in self._plugins.reports
+        ]
+
+    def doctor(self) -> list[Finding]:
+        findings = [
+            Finding(check="engine", level="error", text=f"halted: {halt.reason}", remedy=f"ends with {halt.ends_when}")
+            for halt in self._halts.all()
+        ] or [Finding(check="engine", level="ok", text=f"running since {self._since}")]
+        findings += self._doctor_files()
+        for opened in self._exchanges.all():
+            if opened.error or not opened.clock.is_known:
+                findings.append(
+                    Finding(
+                        check=opened.label,
+                        level="error",
+                        text=opened.error or "its clock has not been measured",
+                        remedy="check the connection and this machine's clock",
+                    )
+                )
+            else:
+                findings.append(Finding(check=opened.label, level="ok", text="reached; its clock is known"))
+        for report in self._plugins.reports:
+            if report.error:
+                findings.append(
+                    Finding(
+                        check=f"plug-in {report.name}",
+                        level="error",
+                        text=report.error,
+                        remedy=f"reinstall or remove {report.distribution or report.name}",
+                    )
+                )
+        leader = self.get_leader()
+        if leader is None:
+            findings.append(Finding(check="leader", level="warning", text="none is set", remedy="copytrade leader set"))
+        elif not leader.connected:
+            findings.append(
+                Finding(check="leader", level="error", text=leader.error or "not heard", remedy="copytrade leader show")
+            )
+        else:
+            findings.append(Finding(check="leader", level="ok", text=f"heard on {leader.connections} connections"))
+        for follower in self._accounts.all():
+            if follower.refusal is not None:
+                kind, reason = follower.refusal
+                findings.append(
+                    Finding(
+                        check=f"account {follower.record.name}",
+                        level="warning" if kind == "paused" else "error",
+                        text=reason,
+                        remedy="copytrade accounts resume" if kind == "paused" else "copytrade accounts verify",
+                    )
+                )
+        return findings
+
+    def list_feed(self, after: int = 0, limit: int = 200) -> list[FeedEvent]:
+        return self._feed.since(after, _page(limit))
+
+    def subscribe(self, handler: Callable[[FeedEvent], Any]) -> Callable[[], None]:
+        return self._feed.subscribe(handler)
+
+    # --- inside: the leader ---
+
+    def _watch(self, record: LeaderRecord) -> LeaderWatcher:
+        """Listen to this leader; the one before is let go first."""
+        opened = self._exchanges.get(record.exchange, record.environment)
+        credentials = self._vault.leader_credentials(record.exchange, record.environment)
+        if self._watcher is not None:
+            self._watcher.stop()
+        assert record.uid is not None
+        self._watcher = LeaderWatcher(
+            settings=self._settings,
+            clock=self._clock,
+            journal=self._journal,
+            exchanges=self._exchanges,
+            feed=self._feed,
+            leader=Leader(exchange=record.exchange, environment=record.environment, uid=record.uid),
+            opened=opened,
+            connector=opened.exchange.open_connector(LEADER, credentials),
+            key_fingerprint=record.key_fingerprint,
+            on_death=self._thread_died,
+            decided=self._decided,
+            copying_since_ms=lambda: self._vault.copying_since_ms if self._vault.copying else None,
+        )
+        self._watcher.start()
+        return self._watcher
+
+    def _decided(self, order: FoldedOrder, decision: Decision) -> int | None:
+        """Write a leader order's closed book, and only then hand its copies on. On the leader's thread."""
+        watcher = self._watcher
+        if watcher is None:
+            return None
+        leader, symbol = watcher.leader, self._settings.symbol
+        now_ns, now_ms = self._clock.monotonic_ns(), watcher.now_ms()
+        heard_ns = order.final_heard_ns
+        heard_ms = None if now_ms is None or not heard_ns else now_ms - (now_ns - heard_ns) // NS_PER_MS
+        followers: Sequence[Follower] = ()
+        if decision.state in (LeaderOrderState.COPIED, LeaderOrderState.STALE):
+            followers = self._accounts.all()
+        copies = copy_rows(self._secret, leader, symbol, order, decision, followers, self._clock)
+        row = order_row(leader, symbol, order, decision, self._clock.wall_ms(), heard_ms)
+        try:
+            order_id = self._journal.write(lambda connection: rows.plan(connection, row, copies))
+        except IntegrityError:
+            return None  # this very order was decided before: nothing is copied twice
+        except JournalError:
+            return None  # halted; the order is found again after the restart
+        self._dispatcher.planned(self._jobs(order_id, order, decision, copies, watcher, now_ns, now_ms))
+        self._publish_order(order_id, order, decision)
+        return order_id
+
+    def _jobs(
+        self,
+        order_id: int,
+        order: FoldedOrder,
+        decision: Decision,
+        copies: Sequence[dict[str, Any]],
+        watcher: LeaderWatcher,
+        now_ns: int,
+        now_ms: int | None,
+    ) -> list[Job]:
+        limit_ms = watcher.age_limit_sec(order.side, order.source) * 1000
+        age_ms = 0 if now_ms is None else now_ms - order.last.time_ms
+        return [
+            Job(
+                copy_id=copy["id"],
+                leader_order_id=order_id,
+                account_id=copy["account_id"],
+                account_name=copy["account_name"],
+                exchange_label=f"{copy['exchange']}/{copy['env']}",
+                side=order.side,
+                share=decision.share,
+                created_ms=order.created_ms,
+                deadline_ns=now_ns + int((limit_ms - age_ms) * NS_PER_MS),
+                heard_ns=order.final_heard_ns,
+            )
+            for copy in copies
+            if copy["state"] == CopyState.PLANNED and decision.share is not None
+        ]
+
+    def _publish_order(self, order_id: int, order: FoldedOrder, decision: Decision) -> None:
+        share = "" if decision.share is None else f", {float(decision.share):.4%} of the balance before it"
+        text = f"the leader's {order.side} of {format(order.filled_base, 'f')} {self._settings.symbol.base}{share}"
+        if decision.reason:
+            text = f"{text}: {decision.reason}"
+        data = {"event_id": str(order_id), "state": decision.state.value, "reason_kind": decision.reason_kind}
+        if decision.state in (LeaderOrderState.UNDECIDED, LeaderOrderState.STALE):
+            self._feed.alarm(text, **data)
+        else:
+            self._feed.publish("leader_order", text, **data)
+
+    # --- inside: what the parts tell ---
+
+    def _recover(self) -> None:
+        """Take up what an earlier run left open, once the leader's exchange has told the time."""
+        try:
+            with self._journal.reading() as connection:
+                found = rows.open_copies(connection)
+            for row in found:
+                self._exchanges.get(row.exchange, Environment(row.env))
+            watcher = self._watcher
+            if watcher is not None and found:
+                try:
+                    self._exchanges.ready(watcher.opened)
+                except CopytradeError as error:
+                    log.warning("the leader's exchange does not answer yet: %s", error.message)
+            if found:
+                self._dispatcher.recover(found, self._recovered_deadline_ns)
+                self._feed.publish("engine", f"{len(found)} copies of an earlier run are being settled")
+        except BaseException as error:
+            self._thread_died("recovery", error)
+
+    def _recovered_deadline_ns(self, row: Row[Any]) -> int:
+        watcher = self._watcher
+        now_ms = watcher.now_ms() if watcher is not None else None
+        if watcher is None or now_ms is None:
+            return 0  # its age cannot be told: too old
+        limit_ms = watcher.age_limit_sec(Side(row.side), row.order_source) * 1000
+        return self._clock.monotonic_ns() + int((limit_ms - (now_ms - row.transaction_ms)) * NS_PER_MS)
+
+    def _follower_order(self, account_id: AccountId, report: ExecutionReport) -> None:
+        if report.client_order_id.startswith("ct"):
+            self._dispatcher.stream_spoke(report.client_order_id)
+
+    def _account_changed(self, account_id: AccountId) -> None:
+        self._dispatcher.look_again(account_id)
+
+    def _has_unsettled(self, account_id: AccountId) -> bool:
+        with self._journal.reading() as connection:
+            return rows.has_open_copies(connection, account_id)
+
+    def _leader_now_ms(self) -> int | None:
+        watcher = self._watcher
+        return watcher.now_ms() if watcher is not None else None
+
+    def _thread_died(self, name: str, error: BaseException) -> None:
+        self._halts.begin(
+            f"thread:{name}", f"a part of the engine ({name}) failed: {type(error).__name__}", "a restart of the engine"
+        )
+
+    def _journal_broken(self, error: JournalError) -> None:
+        self._halts.begin("journal", error.message, "a restart of the engine, once the disk is in order")
+
+    def _exchange_changed(self, opened: OpenExchange) -> None:
+        watcher = self._watcher
+        leads = watcher is not None and watcher.opened is opened
+        kind = f"clock:{opened.label}"
+        if opened.jumped_ms:
+            self._feed.alarm(f"the clock towards {opened.label} jumped by {opened.jumped_ms:.0f} ms")
+        if opened.clock.is_known:
+            self._halts.end(kind)
+        elif opened.clock.was_measured:
+            self._halts.begin(
+                kind,
+                f"the time at {opened.label} is not known for certain",
+                "two measurements of its clock that agree",
+                exchange="" if leads else opened.label,
+            )
+        self._dispatcher.look_again()
+
+    def _halt_changed(self, halt: Halt, began: bool) -> None:
+        if not halt.exchange:
+            if began:
+                self._gate.shut(HALT, "halted", f"the engine is halted: {halt.reason}")
+            elif self._halts.of_all() is None:
+                self._gate.open(HALT)
+        self._dispatcher.look_again()
+        if began:
+            self._feed.publish("halt", f"halted: {halt.reason}; it ends with {halt.ends_when}", halt_kind=halt.kind)
+        else:
+            self._feed.publish("engine", f"no longer halted: {halt.reason}", halt_kind=halt.kind)
+
+    # --- inside: views ---
+
+    def _account_view(self, record: AccountRecord, last: dict[str, CopyView]) -> AccountView:
+        follower = self._accounts.get(record.id)
+        refusal = follower.refusal if follower else None
+        if refusal and refusal[0] == "paused":
+            refusal = None
+        return AccountView(
+            id=record.id,
+            name=record.name,
+            exchange=record.exchange,
+            env=record.environment,
+            state=state_of(record),
+            status=record.status,
+            version=record.version,
+            paused=record.paused,
+            uid=record.uid or "",
+            key_fingerprint=record.key_fingerprint,
+            error_kind=refusal[0] if refusal else "",
+            error=refusal[1] if refusal else "",
+            balances=self._balances.views(record.id),
+            pushed=self._balances.is_pushed(record.id),
+            poll_sec=self._accounts.poll_sec(follower) if follower else None,
+            last_copy=last.get(record.id),
+        )
+
+    def _doctor_files(self) -> list[Finding]:
+        data_dir = self._settings.data_dir
+        findings = []
+        free = shutil.disk_usage(data_dir).free
+        level = "ok" if free > LOW_DISK_BYTES else "error"
+        findings.append(
+            Finding(
+                check="disk",
+                level=level,
+                text=f"{free // 2**20:,} MiB free",
+                remedy="" if level == "ok" else "make room",
+            )
+        )
+        for path in (self._settings.vault_path, self._settings.journal_path):
+            if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+                findings.append(
+                    Finding(check=path.name, level="error", text="others can read it", remedy=f"chmod 600 {path}")
+                )
+        if self._settings.endpoints:
+            names = ", ".join(sorted(self._settings.endpoints))
+            findings.append(
+                Finding(
+                    check="endpoints",
+                    level="warning",
+                    text=f"{names} are replaced by addresses on this machine: nothing here is real",
+                    remedy="unset COPYTRADE_ENDPOINTS to trade",
+                )
+            )
+        return findings
+
+
+def _page(limit: int) -> int:
+    if not 1 <= limit <= PAGE_LIMIT:
+        raise InvalidRequest(f"a page has 1 to {PAGE_LIMIT} rows", field="limit")
+    return limit
+
+
+def _number(text: str | None) -> str | None:
+    if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise NotFound(f"there is no event {text!r}", field="id")
+    return text
