@@ -480,11 +480,7 @@ class Dispatcher:
     def _not_sent(self, lane: Lane, job: Job, error: CopytradeError, *, retry: bool, wait_sec: float) -> None:
         """The attempt did not reach the matching engine: once more, if that can still be in time."""
         now = self._clock.monotonic_ns()
-        follower = self._accounts.get(job.account_id)
-        age_ms = (
-            follower.opened.clock.now_ms() - job.transaction_ms if follower and follower.opened.clock.is_known else 0
-        )
-        in_time = age_ms + wait_sec * 1000 <= self._age_limit_sec(job) * 1000
+        in_time = now + int(wait_sec * NS_PER_SEC) <= job.deadline_ns
         if not (retry and job.attempts < MAX_ATTEMPTS and in_time):
             self._end(lane, job, CopyState.FAILED, error)
             return

@@ -1,0 +1,256 @@
+"""The engine as a whole, on an exchange in memory: what is copied, how much, and what never is."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from copytrade_core import (
+    AuthenticationFailed,
+    BalanceSource,
+    InsufficientBalance,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    Side,
+)
+from copytrade_core.views import AccountState, CopyState, LeaderOrderState
+
+sys.path.insert(0, str(Path(__file__).parent))
+from memory_exchange import MemoryExchange, closed_book, engine, keys, until
+
+D = Decimal
+
+
+@pytest.fixture
+def world() -> MemoryExchange:
+    world = MemoryExchange()
+    world.open("leader", "10000", "1")
+    world.open("anna", "1234.56789012", "0.123456789")
+    world.open("bela", "777.77", "0.5")
+    return world
+
+
+@pytest.fixture
+def trader(world, tmp_path):
+    with engine(world, tmp_path / "data") as trader:
+        set_up(trader)
+        yield trader
+
+
+def set_up(trader) -> None:
+    for name in ("anna", "bela"):
+        assert trader.add_account(name, "memory", "test", keys(name)).state is AccountState.ACTIVE
+    assert trader.set_leader("memory", "test", keys("leader")).connected
+    assert trader.start_copying() is True
+
+
+def rows(book) -> dict:
+    return {copy.account_name: copy for copy in book.copies}
+
+
+def test_a_buy_spends_the_share_of_each_followers_own_quote_balance(world, trader):
+    order = world.leader_trades("leader", Side.BUY, quote="2499.87")
+
+    book = closed_book(trader, order.exchange_order_id)
+
+    assert book.state is LeaderOrderState.COPIED
+    assert book.share == Fraction(249987, 1000000)
+    assert rows(book)["anna"].sent == D("308.62")
+    assert rows(book)["bela"].sent == D("194.43")
+    assert {copy.state for copy in book.copies} == {CopyState.FILLED}
+
+
+def test_a_sale_gives_the_share_of_each_followers_own_base_balance(world, trader):
+    order = world.leader_trades("leader", Side.SELL, base="0.25")
+
+    book = closed_book(trader, order.exchange_order_id)
+
+    assert book.share == Fraction(1, 4)
+    assert rows(book)["anna"].sent == D("0.03086")
+    assert rows(book)["bela"].sent == D("0.12500")
+
+
+def test_two_buys_whose_positions_come_as_one_are_shared_exactly(world, trader):
+    leader = world.holders["leader"]
+    first = world.fill(leader, Side.BUY, quote=D(2500))
+    second = world.fill(leader, Side.BUY, quote=D(2500))
+    world.push("leader", *world.reports(first), *world.reports(second))
+    world.push("leader", leader.snapshot(BalanceSource.PUSHED, complete=False))
+
+    books = [closed_book(trader, order.exchange_order_id) for order in (first, second)]
+
+    assert [book.share for book in books] == [Fraction(1, 4), Fraction(1, 3)]
+
+
+def test_every_frame_on_both_connections_and_again_is_copied_once(world, trader):
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    closed_book(trader, order.exchange_order_id)
+
+    world.push("leader", *world.reports(order), *world.reports(order))
+    later = world.leader_trades("leader", Side.BUY, quote="100")
+    closed_book(trader, later.exchange_order_id)
+
+    assert [len(world.holders[name].orders) for name in ("anna", "bela")] == [2, 2]
+
+
+def test_what_was_placed_while_stopped_is_never_copied(world, trader):
+    assert trader.stop_copying() is False
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    book = closed_book(trader, order.exchange_order_id)
+    trader.start_copying()
+    world.push("leader", *world.reports(order))
+    later = world.leader_trades("leader", Side.BUY, quote="1000")
+    closed_book(trader, later.exchange_order_id)
+
+    assert book.state is LeaderOrderState.IGNORED
+    assert book.reason_kind == "copying_stopped"
+    assert [len(world.holders[name].orders) for name in ("anna", "bela")] == [1, 1]
+
+
+def test_a_paused_follower_has_a_row_that_says_so(world, trader):
+    anna = next(account for account in trader.list_accounts() if account.name == "anna")
+    trader.pause_account(anna.id)
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+
+    book = closed_book(trader, order.exchange_order_id)
+
+    assert rows(book)["anna"].state is CopyState.SKIPPED
+    assert rows(book)["anna"].reason_kind == "paused"
+    assert rows(book)["bela"].state is CopyState.FILLED
+
+
+def test_an_order_that_never_left_is_sent_once_more(world, trader):
+    def fail_first(world, holder, prepared):
+        if holder.key == "anna" and len(holder.sent) == 1:
+            raise NotSent("the connection was refused")
+        return world.execute(holder, prepared)
+
+    world.on_place = fail_first
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+
+    book = closed_book(trader, order.exchange_order_id)
+
+    assert rows(book)["anna"].state is CopyState.FILLED
+    assert rows(book)["anna"].attempts == 2
+    assert [prepared.order.client_order_id[-2:] for prepared in world.holders["anna"].sent] == ["-1", "-2"]
+
+
+def test_an_order_that_never_leaves_fails_after_two_attempts(world, trader):
+    def fail(world, holder, prepared):
+        raise NotSent("the connection was refused")
+
+    world.on_place = fail
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+
+    book = closed_book(trader, order.exchange_order_id)
+
+    assert {copy.state for copy in book.copies} == {CopyState.FAILED}
+    assert {copy.attempts for copy in book.copies} == {2}
+
+
+def test_a_lost_answer_is_settled_by_asking_and_never_sent_again(world, trader):
+    def lose(world, holder, prepared):
+        world.execute(holder, prepared)
+        raise OutcomeUnknown("the answer was lost")
+
+    world.on_place = lose
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+
+    book = closed_book(trader, order.exchange_order_id)
+
+    assert {copy.state for copy in book.copies} == {CopyState.FILLED}
+    assert [len(world.holders[name].orders) for name in ("anna", "bela")] == [1, 1]
+
+
+def test_an_order_that_was_lost_on_the_way_is_proven_absent_and_fails(world, trader):
+    def lose(world, holder, prepared):
+        raise OutcomeUnknown("the answer was lost")
+
+    world.on_place = lose
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+
+    book = closed_book(trader, order.exchange_order_id, timeout_sec=20)
+
+    assert {copy.state for copy in book.copies} == {CopyState.FAILED}
+    assert {copy.reason_kind for copy in book.copies} == {"never_arrived"}
+    assert [len(world.holders[name].sent) for name in ("anna", "bela")] == [1, 1]
+
+
+def test_a_refused_balance_is_rejected_without_a_retry(world, trader):
+    def refuse(world, holder, prepared):
+        raise InsufficientBalance("the balance is not enough", code="-2010")
+
+    world.on_place = refuse
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+
+    book = closed_book(trader, order.exchange_order_id)
+
+    assert {copy.state for copy in book.copies} == {CopyState.REJECTED}
+    assert [len(world.holders[name].sent) for name in ("anna", "bela")] == [1, 1]
+
+
+def test_a_revoked_key_disables_that_account_alone(world, trader):
+    def refuse(world, holder, prepared):
+        if holder.key == "anna":
+            holder.refused = AuthenticationFailed("the key was revoked", kind="invalid_key")
+            raise holder.refused
+        return world.execute(holder, prepared)
+
+    world.on_place = refuse
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    book = closed_book(trader, order.exchange_order_id)
+    accounts = {account.name: account for account in trader.list_accounts()}
+
+    assert rows(book)["anna"].state is CopyState.REJECTED
+    assert rows(book)["bela"].state is CopyState.FILLED
+    assert accounts["anna"].state is AccountState.DISABLED
+    assert accounts["anna"].error == "the key was revoked"
+    assert accounts["bela"].state is AccountState.ACTIVE
+
+
+def test_a_stop_lets_no_waiting_retry_out(world, trader):
+    def limit(world, holder, prepared):
+        raise RateLimited("too many orders", retry_after_sec=1, whole_address=False)
+
+    world.on_place = limit
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    until(lambda: all(copy.state is CopyState.NOT_SENT for copy in trader.list_copies()) and trader.list_copies())
+    trader.stop_copying()
+
+    book = closed_book(trader, order.exchange_order_id)
+
+    assert {copy.state for copy in book.copies} == {CopyState.FAILED}
+    assert {copy.reason_kind for copy in book.copies} == {"stopped"}
+    assert [len(world.holders[name].sent) for name in ("anna", "bela")] == [1, 1]
+
+
+def test_an_order_placed_while_the_engine_was_down_is_found_and_copied_once(world, tmp_path):
+    with engine(world, tmp_path / "data") as trader:
+        set_up(trader)
+        before = world.leader_trades("leader", Side.BUY, quote="1000")
+        closed_book(trader, before.exchange_order_id)
+    missed = world.fill(world.holders["leader"], Side.BUY, quote=D(4500))
+    with engine(world, tmp_path / "data") as trader:
+        book = closed_book(trader, missed.exchange_order_id)
+
+        assert book.state is LeaderOrderState.COPIED
+        assert book.source == "gap"
+        assert book.share == Fraction(1, 2)
+        assert [len(world.holders[name].orders) for name in ("anna", "bela")] == [2, 2]
+
+
+def test_a_reused_order_id_is_another_order(world, trader):
+    first = world.leader_trades("leader", Side.BUY, quote="1000")
+    closed_book(trader, first.exchange_order_id)
+    world.ids = iter([int(first.exchange_order_id), *range(9000, 9100)])
+    second = world.leader_trades("leader", Side.BUY, quote="900")
+
+    until(lambda: len([b for b in trader.list_events() if b.state is LeaderOrderState.COPIED]) == 2)
+
+    assert second.exchange_order_id == first.exchange_order_id
+    until(lambda: [len(world.holders[name].orders) for name in ("anna", "bela")] == [2, 2])
