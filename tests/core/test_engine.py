@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +17,6 @@ from copytrade_core import (
     Side,
 )
 from copytrade_core.views import AccountState, CopyState, LeaderOrderState
-
-sys.path.insert(0, str(Path(__file__).parent))
 from memory_exchange import MemoryExchange, closed_book, engine, keys, until
 
 D = Decimal

@@ -108,14 +108,27 @@ class MemoryExchange:
             now = max(self.now_ms(), holder.updated_ms + 1)
             holder.updated_ms = now
             fill = Fill(
-                trade_id=str(number), price=PRICE, base_quantity=base, quote_amount=quote, commission=D(0),
-                commission_asset="BNB", time_ms=now,
-            )  # fmt: skip
+                trade_id=str(number),
+                price=PRICE,
+                base_quantity=base,
+                quote_amount=quote,
+                commission=D(0),
+                commission_asset="BNB",
+                time_ms=now,
+            )
             report = OrderReport(
-                exchange_order_id=str(number), client_order_id=client_id or f"web{number}", side=side, is_market=True,
-                status=OrderStatus.FILLED, filled_base=base, filled_quote=quote, created_ms=now, updated_ms=now,
-                fills=(fill,), fills_complete=True,
-            )  # fmt: skip
+                exchange_order_id=str(number),
+                client_order_id=client_id or f"web{number}",
+                side=side,
+                is_market=True,
+                status=OrderStatus.FILLED,
+                filled_base=base,
+                filled_quote=quote,
+                created_ms=now,
+                updated_ms=now,
+                fills=(fill,),
+                fills_complete=True,
+            )
             holder.orders.append(report)
             return report
 
@@ -126,26 +139,39 @@ class MemoryExchange:
             holder, order.side, quote=order.quote_amount, base=order.base_quantity, client_id=order.client_order_id
         )
         return OrderAck(
-            exchange_order_id=report.exchange_order_id, client_order_id=order.client_order_id, time_ms=report.updated_ms,
+            exchange_order_id=report.exchange_order_id,
+            client_order_id=order.client_order_id,
+            time_ms=report.updated_ms,
             report=report,
-        )  # fmt: skip
+        )
 
     # the leader, as tests script it
 
     def reports(self, report: OrderReport, order_type: str = "MARKET") -> list[ExecutionReport]:
         """Return the stream's reports of an order: NEW, then its one fill."""
-        common = dict(
-            exchange_order_id=report.exchange_order_id, client_order_id=report.client_order_id, exchange_symbol="BTCUSDT",
-            side=report.side, order_type=order_type, created_ms=report.created_ms, transaction_ms=report.updated_ms,
-        )  # fmt: skip
+        common = {
+            "exchange_order_id": report.exchange_order_id,
+            "client_order_id": report.client_order_id,
+            "exchange_symbol": "BTCUSDT",
+            "side": report.side,
+            "order_type": order_type,
+            "created_ms": report.created_ms,
+            "transaction_ms": report.updated_ms,
+        }
         number = int(report.exchange_order_id) * 10
         return [
-            ExecutionReport(status=OrderStatus.NEW, execution_id=number, filled_base=D(0), filled_quote=D(0), fill=None, **common),
             ExecutionReport(
-                status=report.status, execution_id=number + 1, filled_base=report.filled_base,
-                filled_quote=report.filled_quote, fill=report.fills[0], **common,
+                status=OrderStatus.NEW, execution_id=number, filled_base=D(0), filled_quote=D(0), fill=None, **common
             ),
-        ]  # fmt: skip
+            ExecutionReport(
+                status=report.status,
+                execution_id=number + 1,
+                filled_base=report.filled_base,
+                filled_quote=report.filled_quote,
+                fill=report.fills[0],
+                **common,
+            ),
+        ]
 
     def push(self, key: str, *events: object, connection: str | None = None) -> None:
         """Deliver events of one account on every connection that hears it (or on one)."""
@@ -170,10 +196,15 @@ class MemoryExchange:
         )
         return [
             ExchangeDescription(
-                id="memory", name="Memory", name_zh="内存", environments=(Environment.TEST,), credential_fields=fields,
-                can_lead=True, capabilities=frozenset({"push_balances"}),
+                id="memory",
+                name="Memory",
+                name_zh="内存",
+                environments=(Environment.TEST,),
+                credential_fields=fields,
+                can_lead=True,
+                capabilities=frozenset({"push_balances"}),
             )
-        ]  # fmt: skip
+        ]
 
     @hookimpl
     def copytrade_open_exchange(self, exchange, context):
@@ -232,9 +263,15 @@ class _Connector(Connector):
     def prepare_market_order(self, order) -> PreparedOrder:
         now = self.exchange.context.exchange_clock.now_ms()
         return PreparedOrder(
-            account_id=self.account_id, order=order, body={"size": format(order.size, "f")}, timestamp_ms=now,
-            recv_window_ms=200, fence_ms=now + 500, key_fingerprint=self.fingerprint, connector=self,
-        )  # fmt: skip
+            account_id=self.account_id,
+            order=order,
+            body={"size": format(order.size, "f")},
+            timestamp_ms=now,
+            recv_window_ms=200,
+            fence_ms=now + 500,
+            key_fingerprint=self.fingerprint,
+            connector=self,
+        )
 
     def place(self, prepared, gate) -> OrderAck:
         holder = self.holder
