@@ -1,0 +1,91 @@
+"""The state machine of a copy, arrow by arrow, against the list of arrows written out by hand."""
+
+import itertools
+
+import pytest
+from copytrade_core.copying.states import MAX_ATTEMPTS, MOVES, sources_of
+from copytrade_core.views import FINAL_STATES, CopyState
+
+# One line an arrow; what is not here must not be possible.
+ARROWS = {
+    # nothing was sent
+    ("PLANNED", "SUBMITTING"),
+    ("PLANNED", "SKIPPED"),
+    ("PLANNED", "STALE"),
+    ("PLANNED", "FAILED"),  # a halt kept it in; a person may copy it later
+    # the answer to an attempt
+    ("SUBMITTING", "ACKED"),
+    ("SUBMITTING", "FILLED"),  # the answer carried all fills
+    ("SUBMITTING", "PARTLY_FILLED"),
+    ("SUBMITTING", "REJECTED"),
+    ("SUBMITTING", "UNKNOWN"),
+    ("SUBMITTING", "NOT_SENT"),
+    ("SUBMITTING", "FAILED"),  # provably not sent, and not to be tried again
+    # the second attempt
+    ("NOT_SENT", "SUBMITTING"),
+    ("NOT_SENT", "FAILED"),
+    # accepted: its fills are read back
+    ("ACKED", "FILLED"),
+    ("ACKED", "PARTLY_FILLED"),
+    ("ACKED", "REJECTED"),
+    ("ACKED", "UNKNOWN"),
+    ("ACKED", "NEEDS_PERSON"),
+    # unknown: found, proven absent, or not decidable
+    ("UNKNOWN", "ACKED"),
+    ("UNKNOWN", "FILLED"),
+    ("UNKNOWN", "PARTLY_FILLED"),
+    ("UNKNOWN", "REJECTED"),
+    ("UNKNOWN", "FAILED"),
+    ("UNKNOWN", "NEEDS_PERSON"),
+    # a person's decision, or the exchange shows it after all
+    ("NEEDS_PERSON", "FILLED"),
+    ("NEEDS_PERSON", "PARTLY_FILLED"),
+    ("NEEDS_PERSON", "REJECTED"),
+    ("NEEDS_PERSON", "FAILED"),
+    # executed after its fence: corrected, never hidden
+    ("FAILED", "FILLED"),
+    ("FAILED", "PARTLY_FILLED"),
+}
+EVERY_PAIR = list(itertools.product(CopyState, CopyState))
+
+
+@pytest.mark.parametrize(("source", "target"), EVERY_PAIR)
+def test_exactly_the_listed_arrows_exist(source, target):
+    assert (target in MOVES[source]) == ((source.value, target.value) in ARROWS)
+
+
+@pytest.mark.parametrize(("source", "target"), EVERY_PAIR)
+def test_the_journal_asks_for_the_same_arrows_backwards(source, target):
+    assert (source in sources_of(target)) == ((source.value, target.value) in ARROWS)
+
+
+def test_every_state_has_its_line():
+    assert set(MOVES) == set(CopyState)
+
+
+def test_no_state_moves_to_itself_so_that_an_answer_counts_once():
+    assert not any(state in targets for state, targets in MOVES.items())
+
+
+def test_only_what_was_provably_not_sent_can_be_sent_again():
+    assert sources_of(CopyState.SUBMITTING) == {CopyState.PLANNED, CopyState.NOT_SENT}
+    assert MAX_ATTEMPTS == 2
+
+
+def test_a_final_state_is_left_only_when_the_exchange_shows_the_order_executed():
+    left = {state: MOVES[state] for state in FINAL_STATES if MOVES[state]}
+
+    assert left == {CopyState.FAILED: {CopyState.FILLED, CopyState.PARTLY_FILLED}}
+
+
+def test_every_copy_that_is_not_final_can_still_end():
+    def reachable(state, seen=frozenset()):
+        return {state}.union(*(reachable(target, seen | {state}) for target in MOVES[state] - seen))
+
+    for state in set(CopyState) - FINAL_STATES:
+        assert reachable(state) & FINAL_STATES, state
+
+
+def test_unknown_is_never_skipped_or_stale_because_something_may_have_been_sent():
+    for state in (CopyState.SUBMITTING, CopyState.UNKNOWN, CopyState.ACKED, CopyState.NEEDS_PERSON):
+        assert not MOVES[state] & {CopyState.SKIPPED, CopyState.STALE, CopyState.PLANNED}
