@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_DOWN, Context, Decimal
 from fractions import Fraction
 
 from ..model import Side, SymbolRules
 
 ALL = Fraction(999, 1000)  # a sale of this share and more left only dust: the leader sold everything
+# The ambient context rounds a product half-even to 28 digits: up, as often as not.
+EXACT = Context(prec=1000, rounding=ROUND_DOWN)
 
 
 def share_of(amount: Decimal, balance_before: Decimal) -> Fraction | None:
@@ -41,4 +43,4 @@ def follower_size(share: Fraction, free: Decimal, rules: SymbolRules, side: Side
     computed = share * Fraction(max(free, Decimal(0)))
     # Whole steps by integer division: quantize() knows only powers of ten, and steps of 0.005 or 5 exist.
     steps = computed // Fraction(step)
-    return Size(computed=computed, step=step, sendable=steps * step)
+    return Size(computed=computed, step=step, sendable=EXACT.multiply(Decimal(steps), step))
