@@ -100,7 +100,7 @@ class Admin:
         return {"price": format(price, "f")}
 
     def book(self, asked: dict[str, Any]) -> Any:
-        """Replace the levels: ``{"asks": [["64000.1", "0.5"]], "bids": [...]}``; without them the usual book returns."""
+        """Replace the levels: ``{"asks": [["64000.1", "0.5"]], "bids": [...]}``; without them the usual book is back."""
         _only(asked, "exchange", "asks", "bids")
         sides = {
             side: [(_decimal(p), _decimal(q)) for p, q in asked[side]] for side in ("asks", "bids") if side in asked
@@ -174,7 +174,7 @@ class Admin:
         return {"account": account.id, **simulator.add_credentials(account, str(asked.get("key_kind", "")))}
 
     def keys(self, asked: dict[str, Any]) -> Any:
-        """Switch what an account's keys may do, and the account itself: `SimKey.FLAGS`, blocked, fees_in_discount_asset."""
+        """Switch what an account's keys may do (`SimKey.FLAGS`), its fees, and whether it is blocked."""
         _only(asked, "account", "api_key", "blocked", "fees_in_discount_asset", "taker_fee", "maker_fee", *SimKey.FLAGS)
         account = self._account(asked)
         keys = [key for key in account.keys if asked.get("api_key") in (None, key.api_key)]
@@ -222,7 +222,7 @@ class Admin:
         return {"armed": self._world.faults.armed()}
 
     def drop(self, asked: dict[str, Any]) -> Any:
-        """Do something to open sockets: ``how`` is one of the dialect's disturbances (usually abort, close, half_open)."""
+        """Do something to open sockets: ``how`` is one of the dialect's disturbances, such as abort."""
         _only(asked, "exchange", "account", "how", "params")
         name, exchange = str(asked.get("how", "abort")), asked.get("exchange")
         account = self._account(asked).id if asked.get("account") else None
@@ -280,7 +280,7 @@ class Admin:
         return [self._simulator(exchange)] if exchange else list(self._simulators.values())
 
     def _simulator(self, exchange: str | None) -> Simulator:
-        if exchange not in self._simulators:
+        if exchange is None or exchange not in self._simulators:
             raise UnknownFault(f"exchange must be one of: {', '.join(sorted(self._simulators))}")
         return self._simulators[exchange]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -58,7 +58,7 @@ class Fault:
 class FaultBoard:
     """What is armed. A fault is taken in the order of arming; chance decides by the world's seed."""
 
-    def __init__(self, chance: Any, monotonic_ns: Any) -> None:
+    def __init__(self, chance: Callable[[str, float], bool], monotonic_ns: Callable[[], int]) -> None:
         self._chance = chance
         self._monotonic_ns = monotonic_ns
         self._armed: list[Fault] = []

@@ -106,7 +106,7 @@ def match(
 ) -> tuple[list[Level], Decimal, bool]:
     """Walk the book for *quantity* of base, or for as much base as *quote* buys (or brings) on the grid.
 
-    :returns: price and quantity of each execution, the quantity that the order stands for, and whether the book ran out.
+    :returns: price and quantity of each execution; the quantity the order stands for; whether the book ran out.
     """
     taken: list[Level] = []
     if quantity is not None:
@@ -173,8 +173,8 @@ class Market:
     ) -> SimOrder:
         """Take an order in and lock what it needs; `execute` lets it trade, at once or later.
 
-        A *price* makes it a limit order. A limit order that would trade at once is refused: the leader's limit orders are
-        here to lock funds and to be reached by the price, not to take.
+        A *price* makes it a limit order. One that would trade at once is refused: limit orders are here to lock
+        funds and to be reached by the price, not to take.
 
         :raises OrderRefused: with the reason; nothing changed.
         """
@@ -244,12 +244,8 @@ class Market:
                 quote=order.sent_quote,
             )
             order.quantity = expected
-            if (
-                order.side == "BUY"
-                and order.sent_quote is None
-                or order.side == "SELL"
-                and order.sent_quote is not None
-            ):
+            # What was reserved is exact for a quote BUY and a base SELL; the two others may have become dearer.
+            if (order.side == "BUY") == (order.sent_quote is None):
                 taken, ran_out = _within(taken, order, ran_out, self.rules.base_step)
             if stop_after is not None and stop_after < len(taken):
                 taken, ran_out = taken[:stop_after], True

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -194,7 +194,12 @@ class RunningSimulators:
 
     def tidy(self) -> None:
         """Switch the untidiness off, for a test that is about something else."""
-        self.call(lambda: [one.tidy() for one in self.world.untidiness.values()])
+
+        def act() -> None:
+            for untidiness in self.world.untidiness.values():
+                untidiness.tidy()
+
+        self.call(act)
 
 
 @contextmanager
@@ -214,12 +219,12 @@ def running_simulators(
     """
     wanted = followers if followers is not None else {"binance": binance_followers, "bitget": bitget_followers}
     ready: Future[RunningSimulators] = Future()
-    stop: list[Callable[[], None]] = []
+    stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
-        stop.append(lambda: loop.call_soon_threadsafe(stopped.set) and None)
+        stop.append((loop, stopped))
         world = World(seed=seed, price=price)
         server = SimulatorServer(world, open_simulators(world, wanted, factories))
         try:
@@ -242,6 +247,8 @@ def running_simulators(
     try:
         yield ready.result(START_TIMEOUT_SEC)
     finally:
-        if stop:
-            stop[0]()
+        for loop, stopped in stop:
+            # A loop that has ended by itself, with an error, needs no telling.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(stopped.set)
         thread.join()

@@ -11,10 +11,12 @@ from .faults import WIRE_FAULTS, Fault
 from .world import World
 
 GATEWAY_PAGE = (
-    "<html>\r\n<head><title>{status} {reason}</title></head>\r\n<body>\r\n<center><h1>{status} {reason}</h1></center>\r\n"
+    "<html>\r\n<head><title>{status} {reason}</title></head>\r\n"
+    "<body>\r\n<center><h1>{status} {reason}</h1></center>\r\n"
     "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
 )
 REASONS = {
+    200: "OK",
     301: "Moved Permanently",
     302: "Found",
     307: "Temporary Redirect",
@@ -111,7 +113,7 @@ async def drip(request: web.BaseRequest, body: bytes, *, size: int, pause: float
 def raw(request: web.BaseRequest, data: bytes) -> web.Response:
     """Write *data* past the HTTP layer and close the connection."""
     if request.transport is not None:
-        request.transport.write(data)  # type: ignore[attr-defined]
+        request.transport.write(data)
         request.transport.close()
     return web.Response()
 
@@ -175,7 +177,7 @@ class Connection:
         data = text.encode()
         if self.request.transport is not None:
             head = bytes([0x81, 126]) + len(data).to_bytes(2, "big")
-            self.request.transport.write(head + data[: len(data) // 2])  # type: ignore[attr-defined]
+            self.request.transport.write(head + data[: len(data) // 2])
         self.freeze()
 
     async def close(self, code: int = 1000) -> None:

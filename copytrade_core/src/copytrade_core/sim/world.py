@@ -40,7 +40,6 @@ class World:
 
     def __init__(self, *, seed: int = 1, price: Decimal = Decimal("64217.38"), clock: Clock | None = None) -> None:
         self.seed = seed
-        self.faults = FaultBoard(self.chance, lambda: self._clock.monotonic_ns())
         self.accounts: dict[str, SimAccount] = {}
         self.markets: dict[str, Market] = {}
         self.untidiness: dict[str, Untidiness] = {}
@@ -48,6 +47,7 @@ class World:
         self.requests: deque[RequestSeen] = deque(maxlen=100_000)
         self.stopping = asyncio.Event()
         self._clock = clock or Clock()
+        self.faults = FaultBoard(self.chance, self._clock.monotonic_ns)
         # Anchored once: a step of the machine's wall clock is no step of the exchanges'.
         self._anchor_ns = self._clock.wall_ms() * NS_PER_MS - self._clock.monotonic_ns()
         self._skew_ms: dict[str, int] = {}
