@@ -21,6 +21,7 @@ from fractions import Fraction
 from ..model import BalanceSnapshot, BalanceSource
 
 KEEP_MS = 15 * 60 * 1000
+STAMP_SLACK_MS = 2000
 AGREE = Fraction(1, 1000)  # two estimates are "the same" within 0.1 %
 
 
@@ -108,7 +109,8 @@ class BalanceLedger:
             asset = self._assets.setdefault(name, _Asset())
             newest = asset.absolutes[-1].time_ms if asset.absolutes else -1
             is_news = is_news or snapshot.time_ms >= newest
-            entry = Absolute(snapshot.time_ms, self._arrivals, free, locked, snapshot.source)
+            time_ms = self._effective_ms(asset, free, snapshot.time_ms)
+            entry = Absolute(time_ms, self._arrivals, free, locked, snapshot.source)
             insort(asset.absolutes, entry, key=lambda absolute: (absolute.time_ms, absolute.arrival))
             self._prune(asset)
         return is_news
@@ -179,6 +181,21 @@ class BalanceLedger:
             undone=undone[0] if undone else None,
             undone_again=undone[-1] if len(undone) > 1 else None,
         )
+
+    @staticmethod
+    def _effective_ms(asset: _Asset, free: Decimal, time_ms: int) -> int:
+        """Return the time up to which a figure holds everything.
+
+        An exchange may stamp a balance a moment before the fill that caused it. A figure that is exactly what we
+        reckon with all our deltas holds them all, whatever its stamp says.
+        """
+        if not asset.absolutes or not asset.deltas:
+            return time_ms
+        newest, last = asset.absolutes[-1], asset.deltas[-1].moment
+        is_close = newest.time_ms <= time_ms < last.time_ms <= time_ms + STAMP_SLACK_MS
+        if is_close and free == newest.free + BalanceLedger._after(asset, newest.time_ms):
+            return last.time_ms
+        return time_ms
 
     @staticmethod
     def _after(asset: _Asset, time_ms: int) -> Decimal:

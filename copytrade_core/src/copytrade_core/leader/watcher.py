@@ -50,6 +50,9 @@ REPLAY_MS = 15 * 60 * 1000
 RETRY_SEC = (0.5, 1.0, 2.0, 5.0, 10.0)
 HEARD_WAIT_SEC = 15.0
 CONFIRM_LATER_NS = 30 * NS_PER_SEC
+REFUSED_RETRY_SEC = 60.0
+NEVER_FINAL_SEC = 120.0
+NEVER_FINAL = {"reason_kind": "never_final", "reason": "the exchange never said how the leader's order ended"}
 
 Event = ExecutionReport | BalanceSnapshot | BalanceChange
 EVENT_TYPES: dict[str, type[Event]] = {
@@ -142,6 +145,7 @@ class LeaderWatcher:
         self._last_read_ns = 0
         self._last_remembered_ns = 0
         self._mismatch_since_ns = 0
+        self._is_reading_soon = False
         self._stopping = False
         self._lock = threading.Lock()
         self._health = _Health()
@@ -224,6 +228,7 @@ class LeaderWatcher:
             self._show(error_kind=error.kind, error=error.message)
             self._feed.alarm(f"the leader's key is refused: {error.message}", reason_kind=error.kind)
             self._heard.set()
+            self._mailbox.post(self._mailbox.later, REFUSED_RETRY_SEC, self._pool_submit, self._subscribe, stream)
         except ExchangeError as error:
             self._show(error_kind=error.kind, error=error.message)
             if error.kind != "stream_interrupted" and not self._stopping:
@@ -308,6 +313,10 @@ class LeaderWatcher:
             self._progress(
                 self._fold.report(event, heard_ns, self._ledger.arrivals), event.transaction_ms, event.execution_id
             )
+            if event.order_type != "MARKET" and not self._is_reading_soon:
+                # What an order that rests on the book locks or frees is told by a balance push alone: it may be lost.
+                self._is_reading_soon = True
+                self._mailbox.later(0.3, self._read_for_resting)
 
     def _progress(self, progress: Progress, time_ms: int, execution_id: int) -> None:
         """Carry the leader's balances forward by what a report newly told, and queue the order if it is final."""
@@ -382,7 +391,7 @@ class LeaderWatcher:
         now = self._clock.monotonic_ns()
         if now - pending.since_ns > FINAL_WAIT_SEC * NS_PER_SEC:
             return False
-        earlier = [order for order in self._fold.waiting_since(now) if order.first < pending.order.first]
+        earlier = [order for order in self._unfinished(now) if order.first < pending.order.first]
         for order in earlier:
             self._ask_for(order)
         if earlier:
@@ -631,8 +640,13 @@ class LeaderWatcher:
             return
         self._mailbox.later(TICK_SEC, self._tick)
         now = self._clock.monotonic_ns()
-        for order in self._fold.waiting_since(now - int(FINAL_WAIT_SEC * NS_PER_SEC)):
-            self._ask_for(order)
+        for order in self._unfinished(now - int(FINAL_WAIT_SEC * NS_PER_SEC)):
+            if now - order.first_heard_ns > NEVER_FINAL_SEC * NS_PER_SEC and order.first_heard_ns:
+                order.done = True
+                self._decided(order, Decision(state=LeaderOrderState.UNDECIDED, **NEVER_FINAL))
+            else:
+                order.first_heard_ns = order.first_heard_ns or now  # replayed: its patience begins now
+                self._ask_for(order)
         if self._health.is_caught_up:
             self._watch_proof(now)
         if now - self._last_read_ns > READ_EVERY_SEC * NS_PER_SEC and self._health.is_caught_up:
@@ -681,10 +695,23 @@ class LeaderWatcher:
             log.warning("the leader's order %s could not be read: %s", order.exchange_order_id, error.message)
         self._mailbox.post(self._order_read, order, report)
 
+    def _unfinished(self, before_ns: int) -> list[FoldedOrder]:
+        return [order for order in self._fold.waiting_since(before_ns) if self._is_our_symbol(order)]
+
     def _order_read(self, order: FoldedOrder, report: OrderReport | None) -> None:
         if report is not None and report.status.is_final and not order.done:
             self._take_orders([report], order.source)
         self._mailbox.later(1.0, self._asked_for.discard, order.key)
+
+    def _read_for_resting(self) -> None:
+        self._is_reading_soon = False
+        self._pool_submit(self._read_snapshot)
+
+    def _read_snapshot(self) -> None:
+        try:
+            self._mailbox.post(self._take_snapshot, self._connector.balances())
+        except CopytradeError as error:
+            log.info("the leader's balances could not be read: %s", error.message)
 
     def _cross_check(self) -> None:
         """Hold REST's balances against the ledger: a stream can go silent while its socket stays open."""
@@ -704,6 +731,7 @@ class LeaderWatcher:
         now = self._clock.monotonic_ns()
         if not differs:
             self._mismatch_since_ns = 0
+            self._take_snapshot(snapshot)
         elif not self._mismatch_since_ns:
             self._mismatch_since_ns = now
             self._mailbox.later(3.0, self._pool_submit, self._cross_check)

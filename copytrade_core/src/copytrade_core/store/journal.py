@@ -90,7 +90,10 @@ class Journal:
         try:
             return self.submit(work).result(timeout_sec)
         except TimeoutError:
-            raise JournalError("the journal did not answer; is the disk blocked?") from None
+            # What is queued may still reach the disk, or not: nothing may be concluded from here on.
+            self._break(JournalError("the journal did not answer; is the disk blocked, or the file locked?"))
+            assert self._broken is not None
+            raise self._broken from None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -197,15 +200,20 @@ class Journal:
             broken = self._broken or JournalError(f"the journal cannot be written: {type(error).__name__}: {error}")
             for _, future in group:
                 future.set_exception(broken)
-            if self._broken is None:
-                self._broken = broken
-                self._on_broken(broken)
+            self._break(broken)
             return
         for future, result, failure in results:
             if failure is None:
                 future.set_result(result)
             else:
                 future.set_exception(failure)
+
+    def _break(self, broken: JournalError) -> None:
+        with self._close_lock:
+            is_first = self._broken is None
+            self._broken = self._broken or broken
+        if is_first:
+            self._on_broken(broken)
 
     def _check_ownership(self, connection: Connection) -> None:
         table = schema.meta
