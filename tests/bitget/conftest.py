@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class FakeBitget:
         self._listener.close()
         self._threads[0].join()
         for connection in self._open:
-            with nullcontext() if connection.fileno() < 0 else _ignored():
+            with _ignored():
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
