@@ -4,10 +4,11 @@ from decimal import ROUND_DOWN, Decimal
 from fractions import Fraction
 
 import pytest
-from copytrade_core.copying.sizing import copied_share, follower_size, share_of
-from copytrade_core.model import Side, Symbol, SymbolRules
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from copytrade_core.copying.sizing import copied_share, follower_size, share_of
+from copytrade_core.model import Side, Symbol, SymbolRules
 
 D = Decimal
 SATOSHI = 10**8

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from copytrade_core.copying.states import MAX_ATTEMPTS, MOVES, sources_of
 from copytrade_core.views import FINAL_STATES, CopyState
 
