@@ -98,8 +98,10 @@ class Budget:
     def block(self, seconds: float, *, banned: bool = False) -> None:
         """Let nothing through for *seconds*: the exchange said so (Retry-After)."""
         with self._changed:
-            self._blocked_until_ns = max(self._blocked_until_ns, self._clock.monotonic_ns() + int(seconds * NS_PER_SEC))
-            self._banned = banned
+            now = self._clock.monotonic_ns()
+            # A request that left before the ban may be answered with a milder block after it.
+            self._banned = banned or (self._banned and self._blocked_until_ns > now)
+            self._blocked_until_ns = max(self._blocked_until_ns, now + int(seconds * NS_PER_SEC))
             self._changed.notify_all()
 
     def _expire(self, now: int) -> None:
