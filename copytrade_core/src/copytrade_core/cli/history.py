@@ -1,0 +1,152 @@
+"""``copytrade status``, ``events``, ``copies``: what is and what was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from ..views import LeaderOrderView, StatusView, book_json, copy_json, status_json
+from .accounts import pick, print_accounts
+from .leader import leader_line
+from .output import (
+    NOTHING,
+    ago,
+    amount,
+    bad,
+    book_table,
+    good,
+    local_time,
+    percent,
+    print_json,
+    print_table,
+    reasons,
+    say,
+    show,
+)
+from .session import Command, Session, as_json, pass_session
+
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, newest first."
+)
+
+
+@click.command(cls=Command)
+@as_json
+@pass_session
+def status(session: Session, as_json: bool) -> None:
+    """Show what runs, leader, followers and last orders."""
+    view = session.engine.status()
+    if as_json:
+        print_json(status_json(view, session.base, session.quote))
+        return
+    _print_summary(view)
+    if view.followers:
+        say()
+        print_accounts(session, view.followers)
+    else:
+        say("\nThere are no follower accounts yet; add one with `copytrade accounts add`.")
+    if view.recent_events:
+        say("\nLast orders of the leader")
+        _print_orders(session, view.recent_events[:5])
+
+
+@click.command(cls=Command)
+@click.argument("event", metavar="[ID]", required=False)
+@limit_option
+@as_json
+@pass_session
+def events(session: Session, event: str | None, limit: int, as_json: bool) -> None:
+    """List the leader's orders, or show one.
+
+    With the ID of an order, shows what became of it, follower by follower."""
+    if event is not None:
+        order = session.engine.get_event(event)
+        if as_json:
+            print_json(book_json(order))
+        else:
+            show(book_table(order))
+        return
+    orders = session.engine.list_events(limit)
+    if as_json:
+        print_json([book_json(order) for order in orders])
+    elif not orders:
+        say("The leader has placed no order since it was set.")
+    else:
+        _print_orders(session, orders)
+
+
+@click.command(cls=Command)
+@click.option("--account", help="Only of this account: its name, its id, or the beginning of its id.")
+@click.option("--state", help="Only in this state: FILLED, FAILED, NEEDS_PERSON ...")
+@limit_option
+@as_json
+@pass_session
+def copies(session: Session, account: str | None, state: str | None, limit: int, as_json: bool) -> None:
+    """List copies, each one order on one follower."""
+    account_id = None if account is None else pick(session, account).id
+    found = session.engine.list_copies(account_id, state and state.upper(), limit)
+    if as_json:
+        print_json([copy_json(copy) for copy in found])
+    elif not found:
+        say("There are no such copies." if account or state else "Nothing has been copied yet.")
+    else:
+        columns = ("Time", "Order", "Account", "Side", "State", "Sent", "Unit", f"Filled {session.base}", "Price")
+        print_table(
+            columns,
+            [
+                (
+                    local_time(copy.updated),
+                    copy.event_id,
+                    copy.account_name,
+                    copy.side.value,
+                    copy.state.value,
+                    amount(copy.sent),
+                    copy.size_asset or NOTHING,
+                    amount(copy.filled_base, 8),
+                    amount(copy.average_price, 2),
+                )
+                for copy in found
+            ],
+            right=("Order", "Sent", f"Filled {session.base}", "Price"),
+        )
+        for line in reasons(found):
+            say(line)
+
+
+def _print_summary(view: StatusView) -> None:
+    since = f" since {local_time(view.copying_since)}" if view.copying_since else ""
+    say(f"Copying  {good('RUNNING') + since if view.running else bad('STOPPED')}")
+    for halt in view.halts:
+        say(f"Halted   {bad(halt.reason)} (for {ago(halt.since)}); ends when {halt.ends_when}")
+    say(f"Leader   {leader_line(view.leader)}")
+    if view.leader is not None and view.leader.gap_since:
+        say(f"         {bad('events may be missing')} for {ago(view.leader.gap_since)}; being read back")
+    say(f"Engine   running for {ago(view.engine_since)}" if view.engine_since else "Engine   running")
+    if view.unsettled:
+        say(f"Open     {view.unsettled} copies are still being settled")
+    if view.needs_person:
+        say(f"Waiting  {bad(f'{view.needs_person} copies need a person')}: copytrade copies --state NEEDS_PERSON")
+
+
+def _print_orders(session: Session, orders: Sequence[LeaderOrderView]) -> None:
+    numbers = ("ID", f"Filled {session.base}", f"For {session.quote}", "Share", "Copied")
+    rows = []
+    for order in orders:
+        counts = order.counts()
+        rows.append(
+            (
+                order.id,
+                local_time(order.t),
+                order.side.value,
+                amount(order.filled_base, 8),
+                amount(order.filled_quote, 2),
+                percent(order.share_text),
+                f"{counts['ok']} of {counts['fanout']}" if order.copies else NOTHING,
+                order.state.value,
+            )
+        )
+    print_table(("ID", "Time", "Side", *numbers[1:], "Result"), rows, right=numbers)
+    for order in orders:
+        if order.reason:
+            say(f"{order.id}: {order.reason}")

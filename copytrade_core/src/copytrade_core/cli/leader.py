@@ -1,0 +1,112 @@
+"""``copytrade leader``: whose orders are copied."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import click
+
+from ..views import LeaderView
+from .credentials import ask_credentials, choose_exchange, find_exchange, key_file, read_fields, split_credentials
+from .output import age, ago, amount, bad, good, print_json, say
+from .session import Group, InputError, Session, as_json, pass_session
+
+
+@click.group(cls=Group)
+def leader() -> None:
+    """Set and show the leader, whose orders are copied."""
+
+
+@leader.command("set")
+@click.option("--exchange", help="binance ...")
+@click.option("--env", help="prod, test or demo.")
+@click.option("--stored", is_flag=True, help="Switch to the keys stored before for this exchange and environment.")
+@key_file
+@as_json
+@pass_session
+def set_leader(
+    session: Session, exchange: str | None, env: str | None, stored: bool, file: IO[str] | None, as_json: bool
+) -> None:
+    """Listen to this leader from now on. Exit code 1 if its events cannot be heard.
+
+    Asks for what is missing; keys are typed hidden. With --file, a JSON object
+    {"exchange", "env", "api_key", "api_secret"}.
+    """
+    if stored and file is not None:
+        raise InputError("--stored and --file exclude each other")
+    exchanges = session.engine.list_exchanges()
+    credentials = None
+    if file is not None:
+        given = {"exchange": exchange, "env": env}
+        fields = {key: value for key, value in given.items() if value is not None} | read_fields(file)
+        chosen = find_exchange(exchanges, fields.get("exchange", ""))
+        credentials = split_credentials(fields, chosen, ("exchange", "env"))
+        env = fields["env"]
+    else:
+        chosen, env = choose_exchange([each for each in exchanges if each.can_lead], exchange, env)
+        if not stored:
+            credentials = ask_credentials(chosen)
+    view = session.engine.set_leader(chosen.id, env, credentials)
+    if as_json:
+        print_json(_leader_json(view))
+    else:
+        print_leader(view)
+    if not view.connected:
+        raise click.exceptions.Exit(1)
+
+
+@leader.command()
+@as_json
+@pass_session
+def show(session: Session, as_json: bool) -> None:
+    """Show the leader and whether its events are heard."""
+    view = session.engine.get_leader()
+    if as_json:
+        print_json(None if view is None else _leader_json(view))
+    elif view is None:
+        say("No leader is set; set one with `copytrade leader set`.")
+    else:
+        print_leader(view)
+
+
+def leader_line(view: LeaderView | None) -> str:
+    """Return the leader in one line."""
+    if view is None:
+        return "none is set"
+    who = f"{view.exchange} {view.env}"
+    if not view.connected:
+        return f"{who}, {bad('NOT LISTENING')}" + (f": {view.error}" if view.error else "")
+    times = "connection" if view.connections == 1 else "connections"
+    line = f"{who}, {good('listening')} on {view.connections} {times}"
+    if view.proof_age_sec is not None:
+        line += f", proven {age(view.proof_age_sec)} ago"
+    return line
+
+
+def print_leader(view: LeaderView) -> None:
+    say(f"Leader      {leader_line(view)}")
+    if view.gap_since:
+        say(f"Gap         {bad('events may be missing')} for {ago(view.gap_since)}; being read back")
+    if view.last_event:
+        say(f"Last event  {ago(view.last_event)} ago")
+    for balance in view.balances:
+        say(f"{'Free ' + balance.asset:<12}{amount(balance.free)}")
+    if view.uid:
+        say(f"Account     {view.uid}, key {view.key_fingerprint}")
+
+
+def _leader_json(view: LeaderView) -> dict[str, Any]:
+    return {
+        "listening": view.connected,
+        "exchange": view.exchange,
+        "env": view.env.value,
+        "connected": view.connected,
+        "connections": view.connections,
+        "uid": view.uid,
+        "key_fingerprint": view.key_fingerprint,
+        "last_event": view.last_event,
+        "proof_age_sec": view.proof_age_sec,
+        "gap_since": view.gap_since,
+        "error": {"kind": view.error_kind, "message": view.error} if view.error else None,
+        **{f"free{balance.asset}": balance.free for balance in view.balances},
+    }

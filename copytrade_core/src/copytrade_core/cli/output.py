@@ -1,0 +1,184 @@
+"""How the command line writes: JSON with exact numbers, tables of 100 columns, plain decimals, local time."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from ..codec import dumps_exact
+from ..model import Side
+from ..views import AccountState, CopyState, CopyView, LeaderOrderView, plain_fraction
+
+WIDTH = 100
+NOTHING = "-"
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+
+_STATE_STYLES = {
+    AccountState.ACTIVE: "green",
+    AccountState.DISABLED: "red",
+    CopyState.FILLED: "green",
+    CopyState.PARTLY_FILLED: "yellow",
+    CopyState.REJECTED: "red",
+    CopyState.FAILED: "red",
+    CopyState.UNKNOWN: "yellow",
+    CopyState.NEEDS_PERSON: "bold red",
+}
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    click.echo(dumps_exact(value, indent=indent))
+
+
+def say(text: str = "") -> None:
+    """Print *text*; characters that could steer the terminal are left out, colours stay."""
+    pieces = _COLOUR.split(text)  # text and colours by turns
+    click.echo("".join(piece if index % 2 else printable(piece) for index, piece in enumerate(pieces)))
+
+
+def printable(text: str) -> str:
+    return "".join(each if each.isprintable() or each == "\n" else " " for each in text)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> Table:
+    """Return *rows* under *columns*; those named in *right* are aligned right. Long cells wrap, nothing is cut."""
+    numbers = frozenset(right)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        number = column in numbers
+        made.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=number)
+    for row in rows:
+        made.add_row(*(Text(printable(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
+    return made
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
+    show(table(columns, rows, right=right))
+
+
+def show(content: RenderableType) -> None:
+    """Print *content*, at most 100 columns wide, unless its figures alone need more."""
+    # A pipe has no width of its own: rich would assume 80 and wrap what fits the page.
+    width = min(os.get_terminal_size().columns, WIDTH) if sys.stdout.isatty() else WIDTH
+    console = Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
+    needed = Measurement.get(console, console.options.update(width=1000), content).minimum
+    console.width = max(width, needed)
+    console.print(content)
+
+
+def book_table(order: LeaderOrderView) -> RenderableType:
+    """Return one leader order and its closed book: the sum of every follower, and what became of it."""
+    base, _, quote = order.symbol.partition("/")
+    lines = [
+        f"Order {order.id}  {local_time(order.t)}  {order.exchange} {order.env}, its order {order.order_id}",
+        f"{order.side} {amount(order.filled_base)} {base} for {amount(order.filled_quote)} {quote}, {order.status}",
+    ]
+    if order.share is not None:
+        filled = order.filled_quote if order.side is Side.BUY else order.filled_base
+        before = f"{amount(order.balance_before)} {order.balance_asset} free before"
+        lines.append(f"Share {percent(order.share_text)} = {amount(filled)} / {before}")
+    if order.reason:
+        lines.append(f"{order.state}: {order.reason}")
+    if not order.copies:
+        return Group(*_texts([*lines, "No follower has a copy of it."]))
+    counts = order.counts()
+    words = (("ok", "done"), ("fail", "failed"), ("pending", "under way"), ("skipped", "skipped"))
+    lines.append("Copies: " + ", ".join(f"{counts[name]} {word}" for name, word in words if counts[name]))
+    unit = order.balance_asset or order.copies[0].size_asset
+    numbers = (f"Free {unit}", f"× share {unit}", f"Sent {unit}", f"Filled {base}", "Price", "bp", "ms")
+    rows = [
+        (
+            copy.account_name,
+            copy.state.value,
+            amount(copy.free_before),
+            amount(None if copy.computed is None else plain_fraction(copy.computed, 8)),
+            amount(copy.sent),
+            amount(copy.filled_base),
+            amount(copy.average_price, 2),
+            amount(copy.slippage_bp),
+            f"{max(copy.latency_ms.values()):.0f}" if copy.latency_ms else NOTHING,
+        )
+        for copy in order.copies
+    ]
+    return Group(
+        *_texts(lines), "", table(("Account", "State", *numbers), rows, right=numbers), *_texts(reasons(order.copies))
+    )
+
+
+def reasons(copies: Sequence[CopyView]) -> list[str]:
+    """Return why copies ended as they did, once a reason: a thousand followers often share one."""
+    names: dict[str, list[str]] = {}
+    for copy in copies:
+        if copy.reason:
+            names.setdefault(f"{copy.state}: {copy.reason}", []).append(copy.account_name)
+    return [
+        f"{reason} ({', '.join(dict.fromkeys(who[:5]))}{f' and {len(who) - 5} more' if len(who) > 5 else ''})"
+        for reason, who in names.items()
+    ]
+
+
+def amount(value: Decimal | None, places: int = 0) -> str:
+    """Return *value* in full, without an exponent, with at least *places* decimals; ``-`` where it is not known."""
+    if value is None:
+        return NOTHING
+    text = format(value, "f")
+    whole, _, decimals = text.partition(".")
+    decimals = decimals.rstrip("0").ljust(places, "0")
+    return f"{whole}.{decimals}" if decimals else whole
+
+
+def percent(share: Decimal | None) -> str:
+    """Return a share 0-1 as per cent with all of its digits."""
+    return NOTHING if share is None else f"{amount(share * 100, 2)} %"
+
+
+def age(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def local_time(text: str) -> str:
+    """Return an ISO 8601 time as local date and time; ``-`` where there is none."""
+    return _parse(text).astimezone().strftime("%Y-%m-%d %H:%M:%S") if text else NOTHING
+
+
+def ago(text: str) -> str:
+    """Return how long ago an ISO 8601 time was."""
+    return age((datetime.now(UTC) - _parse(text)).total_seconds()) if text else NOTHING
+
+
+def good(text: str) -> str:
+    return click.style(text, fg="green")
+
+
+def bad(text: str) -> str:
+    return click.style(text, fg="red")
+
+
+def warn(text: str) -> None:
+    click.echo(click.style(f"Warning: {printable(text)}", fg="yellow"), err=True)
+
+
+def _parse(text: str) -> datetime:
+    parsed = datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _texts(lines: Iterable[str]) -> list[Text]:
+    return [Text(printable(line)) for line in lines]
