@@ -30,6 +30,7 @@ from copytrade_core.errors import (
     ConfigError,
     ExchangeError,
     NotSent,
+    OrderRejected,
     OutcomeUnknown,
     UnknownExchange,
 )
@@ -125,7 +126,7 @@ class BitgetExchange(Exchange):
         name = symbol.base + symbol.quote
         try:
             found, minimum = self._api.get(SPOT_SYMBOLS, symbol=name).data, "minTradeUSDT"
-        except OutcomeUnknown:
+        except (OutcomeUnknown, OrderRejected):
             found, minimum = self._api.get(MARKET_INSTRUMENTS, category="SPOT", symbol=name).data, "minOrderAmount"
         for row in parse.rows(found):
             if parse.text(row, "symbol").upper() == name:
