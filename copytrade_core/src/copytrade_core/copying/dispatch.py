@@ -64,6 +64,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_DEADLINE_SEC = 20.0  # a gateway answers within 15 s; this catches one that does not
 READ_AGAIN_SEC = 0.5
+PREPARE_AGAIN_SEC = 0.2
 CONFIRM_REFUSAL_SEC = 30.0
 OURS_WINDOW_SEC = 60.0
 OURS_ACCOUNTS = 3
@@ -364,7 +365,7 @@ class Dispatcher:
             job.not_before_ns = self._clock.monotonic_ns() + int(wait_sec * NS_PER_SEC)
 
     def _prepare(self, lane: Lane, job: Job, follower: Follower) -> rows.Claim | None:
-        """Size a copy and make its order ready; ``None``: it ended here, with its sum on record."""
+        """Size a copy and make its order ready; ``None``: it ended here, with its sum on record, or must wait."""
         rules = follower.opened.rules
         assert rules is not None
         asset = rules.symbol.quote if job.side is Side.BUY else rules.symbol.base
@@ -396,6 +397,10 @@ class Dispatcher:
         try:
             prepared = follower.connector.prepare_market_order(order)
         except CopytradeError as error:
+            if isinstance(error, ClockSkewed) or (isinstance(error, NotSent) and error.retry):
+                # Something of the account is not known yet; its deadline bounds the waiting.
+                job.not_before_ns = self._clock.monotonic_ns() + int(PREPARE_AGAIN_SEC * NS_PER_SEC)
+                return None
             lane.waiting.popleft()
             self._refuse(job, CopyState.FAILED, error.kind, error.message, **inputs)
             return None
