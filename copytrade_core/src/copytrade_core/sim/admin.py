@@ -100,7 +100,7 @@ class Admin:
         return {"price": format(price, "f")}
 
     def book(self, asked: dict[str, Any]) -> Any:
-        """Replace the levels: ``{"asks": [["64000.1", "0.5"]], "bids": [...]}``; without them the usual book is back."""
+        """Replace the levels: ``{"asks": [["64000.1", "0.5"]], "bids": [...]}``; without them the usual ones return."""
         _only(asked, "exchange", "asks", "bids")
         sides = {
             side: [(_decimal(p), _decimal(q)) for p, q in asked[side]] for side in ("asks", "bids") if side in asked

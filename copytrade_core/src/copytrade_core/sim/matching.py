@@ -44,7 +44,6 @@ class OrderRefused(Exception):
     DUPLICATE = "duplicate"
     NO_LIQUIDITY = "no_liquidity"
     TOO_SMALL = "too_small"
-    WOULD_MATCH = "would_match"
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -147,7 +146,6 @@ class Market:
         self.counterparty: dict[str, Decimal] = defaultdict(Decimal)
         self.fees: dict[str, Decimal] = defaultdict(Decimal)
         self.deposited: dict[str, Decimal] = defaultdict(Decimal)
-        self.halted = False
         self._now_ms = now_ms
         self.restart_ids()
 
@@ -173,8 +171,7 @@ class Market:
     ) -> SimOrder:
         """Take an order in and lock what it needs; `execute` lets it trade, at once or later.
 
-        A *price* makes it a limit order. One that would trade at once is refused: limit orders are here to lock
-        funds and to be reached by the price, not to take.
+        A *price* makes it a limit order: it takes what the book has up to that price, and the rest comes to rest.
 
         :raises OrderRefused: with the reason; nothing changed.
         """
@@ -185,8 +182,6 @@ class Market:
         expected = ZERO
         if price is not None:
             assert quantity is not None
-            if (price >= self.book.asks[0][0]) if side == "BUY" else (price <= self.book.bids[0][0]):
-                raise OrderRefused(OrderRefused.WOULD_MATCH)
             reserve = price * quantity if side == "BUY" else quantity
             expected = quantity
         else:
@@ -228,36 +223,39 @@ class Market:
     def execute(
         self, account: SimAccount, order: SimOrder, *, stop_after: int | None = None, expiry_reason: str = ""
     ) -> Change:
-        """Let a market order trade now and tell the listeners; a limit order only comes to rest.
+        """Let an order trade now and tell the listeners; what is left of a limit order comes to rest.
 
         :param stop_after: for faults: expire after that many executions (0: with nothing filled).
         :param expiry_reason: why it expires when stopped.
         """
         now_ms = self._now_ms()
         steps = [self._step(order, "NEW", None)]
-        if order.type == "MARKET":
-            # Matched again: the price may have moved since the order was taken in.
-            taken, expected, ran_out = match(
-                self._levels(order.side),
-                step=self.rules.base_step,
-                quantity=order.sent_quantity,
-                quote=order.sent_quote,
-            )
-            order.quantity = expected
-            # What was reserved is exact for a quote BUY and a base SELL; the two others may have become dearer.
-            if (order.side == "BUY") == (order.sent_quote is None):
-                taken, ran_out = _within(taken, order, ran_out, self.rules.base_step)
-            if stop_after is not None and stop_after < len(taken):
-                taken, ran_out = taken[:stop_after], True
-            last = len(taken) - 1
-            for number, (price, part) in enumerate(taken):
-                fill = self._trade(account, order, price, part, now_ms, maker=False)
-                order.status = "FILLED" if number == last and not ran_out else "PARTIALLY_FILLED"
-                steps.append(self._step(order, "TRADE", fill))
-            if ran_out:
-                order.status = "EXPIRED"
-                order.expiry_reason = expiry_reason or "INSUFFICIENT_LIQUIDITY"
-                steps.append(self._step(order, "EXPIRED", None))
+        levels = self._levels(order.side)
+        if order.price is not None:
+            limit = order.price
+            levels = [one for one in levels if (one[0] <= limit if order.side == "BUY" else one[0] >= limit)]
+        # Matched again: the price may have moved since the order was taken in.
+        taken, expected, ran_out = match(
+            levels, step=self.rules.base_step, quantity=order.sent_quantity, quote=order.sent_quote
+        )
+        order.quantity = expected
+        # What was reserved is exact for a quote BUY and a base SELL; the two others may have become dearer.
+        if order.price is None and (order.side == "BUY") == (order.sent_quote is None):
+            taken, ran_out = _within(taken, order, ran_out, self.rules.base_step)
+        if stop_after is not None and stop_after < len(taken):
+            taken, ran_out = taken[:stop_after], True
+        last = len(taken) - 1
+        for number, (price, part) in enumerate(taken):
+            fill = self._trade(account, order, price, part, now_ms, maker=False)
+            order.status = "FILLED" if number == last and not ran_out else "PARTIALLY_FILLED"
+            steps.append(self._step(order, "TRADE", fill))
+        if order.price is None and order.status != "FILLED":
+            order.status = "EXPIRED"
+            order.expiry_reason = expiry_reason or "INSUFFICIENT_LIQUIDITY"
+            steps.append(self._step(order, "EXPIRED", None))
+        if order.is_open:
+            self._keep_for_the_rest(account, order)
+        else:
             self._finish(account, order)
         return self._tell(account, order, steps, now_ms)
 
@@ -350,6 +348,13 @@ class Market:
         order.executed_quote += quote
         order.updated_ms = now_ms
         return fill
+
+    def _keep_for_the_rest(self, account: SimAccount, order: SimOrder) -> None:
+        # A BUY that took better prices than its own has less to pay from here on.
+        if order.side == "BUY" and order.price is not None:
+            needed = order.price * (order.quantity - order.executed_base)
+            account.unlock(self.rules.quote, order.reserved - needed)
+            order.reserved = needed
 
     def _finish(self, account: SimAccount, order: SimOrder) -> None:
         account.unlock(self.rules.quote if order.side == "BUY" else self.rules.base, order.reserved)

@@ -79,12 +79,12 @@ class World:
         """Put the exchange's clock *skew_ms* ahead of this machine's (negative: behind)."""
         self._skew_ms[exchange] = skew_ms
 
-    async def latency(self, exchange: str) -> None:
-        """Wait the artificial latency of one request."""
+    async def latency(self, exchange: str, share: float = 1.0) -> None:
+        """Wait the artificial latency of one request, or a *share* of it: half on the way in, half on the way out."""
         delay = self.delays[exchange]
         if delay.request_ms or delay.jitter_ms:
             jitter = self.random_for(f"delay/{exchange}").random() * delay.jitter_ms
-            await asyncio.sleep((delay.request_ms + jitter) / 1000)
+            await asyncio.sleep((delay.request_ms + jitter) * share / 1000)
 
     # -- markets and accounts -------------------------------------------------------------------------------------
 
