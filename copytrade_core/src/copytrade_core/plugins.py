@@ -52,7 +52,8 @@ class Plugins:
             module = entry_point.load()
             self._register(module, entry_point.name)
             exchanges = self._describe(module)
-        except Exception as error:  # whatever a stranger's module does at import must not stop the others
+        # Whatever a stranger's module does at import, leaving included, must not stop the others.
+        except (Exception, SystemExit) as error:
             self._report(entry_point, error=f"{type(error).__name__}: {error}")
         else:
             self._report(entry_point, exchanges=exchanges)
@@ -105,12 +106,15 @@ class Plugins:
         return opened
 
     def _register(self, plugin: object, name: str) -> None:
-        self._manager.register(plugin, name)
         try:
+            self._manager.register(plugin, name)
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            self._manager.unregister(plugin)
-            raise PluginLoadFailed(f"the plug-in {name!r} implements a hook that does not exist: {error}") from error
+            if self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
+            raise PluginLoadFailed(
+                f"the plug-in {name!r} implements a hook that does not exist, or with other parameters: {error}"
+            ) from error
 
     def _describe(self, plugin: object) -> tuple[str, ...]:
         implementation = getattr(plugin, "copytrade_describe_exchanges", None)
