@@ -94,11 +94,11 @@ class BalanceBook:
             vouched = up_since is not None and up_since <= account.confirmed_ns and age_sec <= TRUST_STREAM_SEC
             return not vouched
 
-    def oldest_read(self, account_ids: Iterable[AccountId]) -> list[tuple[int, AccountId]]:
-        """Return the accounts with the time of their last read (monotonic ns, 0 for never), oldest first."""
+    def read_ns(self, account_id: AccountId) -> int:
+        """Return when the account was last read (monotonic); 0 for never."""
         with self._lock:
-            reads = [(self._accounts[a].read_ns if a in self._accounts else 0, a) for a in account_ids]
-        return sorted(reads)
+            account = self._accounts.get(account_id)
+            return account.read_ns if account else 0
 
     def is_pushed(self, account_id: AccountId) -> bool:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +37,8 @@ from ..store.vault import AccountRecord, Disabled, Vault
 from ..views import AccountState, VerifyView
 from ..workers import OnDeath, Ticker
 from .balances import BalanceBook
+
+log = logging.getLogger(__name__)
 
 NAME_LIMIT = 80
 FIELD_LIMIT = 8192
@@ -121,6 +124,7 @@ class AccountService:
         self._verify_due_ns: dict[AccountId, int] = {}
         self._poll_sec: dict[str, float] = {}
         self._reading: set[AccountId] = set()
+        self._tried_ns: dict[AccountId, int] = {}
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="accounts")
         self._poller = Ticker("balance-poller", clock, on_death, self._poll)
         self._stopping = False
@@ -415,6 +419,7 @@ class AccountService:
         if stream is not None:
             stream.remove(account_id)
         self._verify_due_ns.pop(account_id, None)
+        self._tried_ns.pop(account_id, None)
         self._book.forget(account_id)
 
     def _refuse_other_owner(self, follower: Follower, uid: str) -> None:
@@ -484,10 +489,11 @@ class AccountService:
     def _read_quietly(self, account_id: AccountId) -> None:
         try:
             self.read(account_id)
-        except (CopytradeError, NotFound):
-            pass  # its age grows and is shown; the next poll tries again
+        except CopytradeError as error:
+            log.debug("the balances of %s could not be read: %s", account_id, error.message)  # their age grows, shown
         finally:
             with self._lock:
+                self._tried_ns[account_id] = self._clock.monotonic_ns()
                 self._reading.discard(account_id)
 
     def _poll(self) -> float:
@@ -507,10 +513,11 @@ class AccountService:
             every_sec = max(self._settings.balance_poll_sec, cost_sec * len(account_ids))
             with self._lock:
                 self._poll_sec[opened.label] = round(every_sec, 1)
-            for read_ns, account_id in self._book.oldest_read(account_ids):
-                if read_ns and now - read_ns < every_sec * NS_PER_SEC:
-                    break
-                self.read_soon(account_id)
+            for account_id in account_ids:
+                # A read that failed has had its turn, too: an exchange that is down is not asked all the time.
+                turn_ns = max(self._book.read_ns(account_id), self._tried_ns.get(account_id, 0))
+                if not turn_ns or now - turn_ns >= every_sec * NS_PER_SEC:
+                    self.read_soon(account_id)
             wait = min(wait, max(cost_sec, 0.05))
         return wait
 
