@@ -4,6 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from copytrade_binance import parse
 from copytrade_core.connector import PreparedOrder
 from copytrade_core.errors import OutcomeUnknown

@@ -3,12 +3,13 @@
 import base64
 
 import pytest
-from copytrade_binance.signing import Signer
-from copytrade_core.errors import AuthenticationFailed
-from copytrade_core.model import Credentials
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from copytrade_binance.signing import Signer
+from copytrade_core.errors import AuthenticationFailed
+from copytrade_core.model import Credentials
 
 K = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
 SECRET = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"

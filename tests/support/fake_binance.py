@@ -7,8 +7,8 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -200,11 +200,12 @@ class OpenGate(Gate):
         self.is_shut = False
         self.passed = 0
 
-    def passage(self, prepared: Any) -> Any:
+    @contextmanager
+    def passage(self, prepared: Any) -> Iterator[None]:
         if self.is_shut:
             raise NotSent("copying is stopped", retry=False, kind="gate_shut")
         self.passed += 1
-        return nullcontext()
+        yield
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
