@@ -17,7 +17,7 @@ from copytrade_core.connector import (
     StreamSink,
     UserStream,
 )
-from copytrade_core.errors import AuthenticationFailed, ClockSkewed, ConfigError, OrderRejected
+from copytrade_core.errors import AuthenticationFailed, ClockSkewed, ConfigError, OrderRejected, OutcomeUnknown
 from copytrade_core.model import (
     AccountCheck,
     AccountId,
@@ -116,21 +116,25 @@ class BinanceConnector(Connector):
         self._clock = exchange.context.exchange_clock
         self._fingerprint = credentials.fingerprint
 
-    def verify(self) -> AccountCheck:
+    def verify(self, *, needs_trade: bool = True) -> AccountCheck:
         """Ask for the account and for what the key may do.
 
         On prod Binance tells the key's rights; elsewhere a test order proves that it may trade, and nothing
         can prove that it may not withdraw.
         """
         payload = self._rest.account(self.signer)
-        if payload.get("canTrade") is not True:
+        if needs_trade and payload.get("canTrade") is not True:
             raise AuthenticationFailed(
                 "Binance does not let this account trade", kind="account_blocked", exchange=EXCHANGE
             )
-        permissions = self._permissions()
+        permissions = self._permissions(needs_trade)
         for found, kind, sentence in (
             (permissions.can_read is False, "no_read_permission", "the key may not read: tick Enable Reading"),
-            (permissions.can_trade is False, "no_trade_permission", "the key may not trade: tick Enable Spot Trading"),
+            (
+                needs_trade and permissions.can_trade is False,
+                "no_trade_permission",
+                "the key may not trade: tick Enable Spot Trading",
+            ),
             (permissions.can_withdraw, "can_withdraw", "the key can withdraw: make one that cannot"),
             (permissions.can_transfer, "can_transfer", "the key can transfer funds: make one that cannot"),
         ):
@@ -140,11 +144,13 @@ class BinanceConnector(Connector):
             uid=parse.uid(payload),
             permissions=permissions,
             balances=parse.account(payload),
-            warnings=self._warnings(permissions),
+            warnings=self._warnings(permissions, needs_trade),
         )
 
-    def _warnings(self, permissions: KeyPermissions) -> tuple[str, ...]:
+    def _warnings(self, permissions: KeyPermissions, needs_trade: bool) -> tuple[str, ...]:
         warnings = []
+        if permissions.can_trade is None and needs_trade:
+            warnings.append("Binance did not say whether the key may trade")
         if permissions.ip_restricted is False:
             warnings.append("the key works from any address: bind it to this machine's at Binance")
         if permissions.expires_ms is not None:
@@ -160,15 +166,18 @@ class BinanceConnector(Connector):
         """Read what the key may do; outside of prod that is only whether it may read and trade."""
         if self._exchange.context.environment is not Environment.PROD:
             self._rest.account(self.signer)  # a test order alone cannot tell a bad key from a missing right
-        return self._permissions()
+        return self._permissions(needs_trade=True)
 
-    def _permissions(self) -> KeyPermissions:
+    def _permissions(self, needs_trade: bool) -> KeyPermissions:
         if self._exchange.context.environment is Environment.PROD:
             return parse.restrictions(self._rest.apiRestrictions(self.signer))
-        return KeyPermissions(can_read=True, can_trade=self._may_trade())
+        return KeyPermissions(can_read=True, can_trade=self._may_trade() if needs_trade else None)
 
-    def _may_trade(self) -> bool:
-        """Try an order that is only checked; the account was read before, so the key itself is good."""
+    def _may_trade(self) -> bool | None:
+        """Try an order that is only checked; the account was read before, so the key itself is good.
+
+        ``None``: the exchange did not say. Its answer to the first real order will.
+        """
         params = {"symbol": self._exchange.symbol, "side": "BUY", "type": "MARKET", "quoteOrderQty": "100"}
         try:
             self._rest.order_test(self.signer, params)
@@ -178,6 +187,8 @@ class BinanceConnector(Connector):
             if error.kind not in ("invalid_key", "no_trade_permission"):
                 raise
             return False
+        except OutcomeUnknown:
+            return None
         return True
 
     def prepare_market_order(self, order: MarketOrder) -> PreparedOrder:
