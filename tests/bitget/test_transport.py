@@ -276,6 +276,7 @@ def test_the_keeper_goes_round_while_an_order_takes_the_freshest(bitget, http, h
 
 def self_signed(folder):
     from datetime import UTC, datetime, timedelta
+    from ipaddress import IPv4Address
 
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -292,6 +293,7 @@ def self_signed(folder):
         .serial_number(1)
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
     )
     path = folder / "self-signed.pem"
@@ -300,3 +302,33 @@ def self_signed(folder):
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
     return path
+
+
+def test_over_tls_an_order_passes_the_gate_too(tmp_path, monkeypatch, gate):
+    certificate = self_signed(tmp_path)
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    posts = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connection, _ = listener.accept()
+            with context.wrap_socket(connection, server_side=True) as secure:
+                for _ in range(2):
+                    received = b""
+                    while not received.endswith(b"\r\n\r\n{}"):
+                        received += secure.recv(4096)
+                    posts.append(received)
+                    secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        http = Transport(f"https://127.0.0.1:{listener.getsockname()[1]}", connections=1)
+
+        bodies = [post(http, passage=gate.passage(None)).body for _ in range(2)]
+
+        thread.join()
+        http.close()
+    assert bodies == [b"ok", b"ok"]
+    assert len(posts) == gate.passed == 2

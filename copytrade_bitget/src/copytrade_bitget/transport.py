@@ -1,4 +1,4 @@
-"""HTTP to one host: each request is written once, answered or not within 15 s, and never sent again.
+"""HTTP to one host: each request is written once, answered within 15 s or not, and never sent again.
 
 `requests`' adapter is used without its session: a session would follow redirects, keep cookies and read proxies
 from the environment, and none of that may happen to an order. All threads share one pool of kept-alive
@@ -21,17 +21,18 @@ from typing import Any
 
 import requests
 import urllib3
-from copytrade_core.errors import ExchangeError, NotSent, OutcomeUnknown
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from copytrade_core.errors import ExchangeError, NotSent, OutcomeUnknown
+
 from .errors import EXCHANGE
 
 CONNECT_TIMEOUT_SEC = 3.05
 READ_TIMEOUT_SEC = 12.0
-DEADLINE_SEC = 15.0  # of the whole exchange, however slowly the bytes drip
+DEADLINE_SEC = 15.0  # from the write to the answer's last byte, however slowly they drip
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 
@@ -100,6 +101,7 @@ class _GatedWrite:
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.is_closed:  # type: ignore[attr-defined]
             self.connect()  # type: ignore[attr-defined]
+        _calling.deadline = time.monotonic() + DEADLINE_SEC
         with _calling.passage:
             super().request(*args, **kwargs)  # type: ignore[misc]
 
@@ -178,7 +180,6 @@ class Transport:
         if body:
             request.body = body
             request.headers["Content-Length"] = str(len(body))
-        _calling.deadline = time.monotonic() + DEADLINE_SEC
         _calling.passage = passage or nullcontext()
         _calling.keep_open = keep_open
         try:
