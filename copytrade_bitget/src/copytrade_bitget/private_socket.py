@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import certifi
 import websocket
+
 from copytrade_core.accounts.budget import Budget
 from copytrade_core.clock import NS_PER_SEC, Clock, ExchangeClock
 from copytrade_core.errors import StreamInterrupted
