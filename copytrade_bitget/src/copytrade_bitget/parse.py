@@ -311,7 +311,7 @@ def unified_fill(row: Row) -> Fill:
 
 
 def _fee(row: Row) -> tuple[str, Decimal]:
-    """Return the coin and the total of a ``feeDetail`` list; Bitget lists more than one coin only with BGB."""
+    """Return the first coin of a ``feeDetail`` list and its total; a fee shared with BGB may name a second coin."""
     fees = rows(row.get("feeDetail"))
     if not fees:
         return "", Decimal(0)
