@@ -144,7 +144,7 @@ class AcmeServer:
         now = self.now_ms()
         deals = []
         # Most of it at the price, the rest a little cheaper, so that no two fills are alike.
-        first = base * 2 // 3 // LOT * LOT
+        first = base * 2 / 3 // LOT * LOT
         for part, price in ((first, self.price), (base - first, self.price - 1)):
             if part:
                 gained = part if is_buy else part * price
