@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from copytrade_core.api import TraderApi
+from fake_trader import FakeTrader, a_copy, an_account
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect, unix_connect
+
 from copytrade_core.control import server as server_module
 from copytrade_core.control.client import RemoteCopyTrader
-from copytrade_core.control.protocol import METHODS, Address
+from copytrade_core.control.protocol import Address
 from copytrade_core.control.server import ControlServer
 from copytrade_core.errors import (
     ConfigError,
@@ -28,92 +31,15 @@ from copytrade_core.errors import (
     NotFound,
     RateLimited,
 )
-from copytrade_core.model import AccountId, Environment, Side
+from copytrade_core.model import Environment, Side
 from copytrade_core.views import (
-    AccountState,
-    AccountView,
-    BalanceView,
     CopyState,
-    CopyView,
     FeedEvent,
     LeaderOrderState,
     LeaderOrderView,
     StatusView,
     VerifyView,
 )
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect, unix_connect
-
-
-def a_copy(number: int = 0, **changes: Any) -> CopyView:
-    return CopyView(
-        **{
-            "id": f"copy-{number}",
-            "event_id": "event",
-            "account_id": AccountId(f"account-{number}"),
-            "account_name": "小王",
-            "exchange": "binance",
-            "env": Environment.TEST,
-            "side": Side.BUY,
-            "state": CopyState.FILLED,
-            "free_before": Decimal("1234.56789012"),
-            "computed": Fraction(1, 3),
-            "commissions": {"BTC": Decimal("0.00000001")},
-            "latency_ms": {"sent": 1.5},
-            **changes,
-        }
-    )
-
-
-def an_account(number: int = 0, **changes: Any) -> AccountView:
-    return AccountView(
-        **{
-            "id": AccountId(f"account-{number}"),
-            "name": "小王",
-            "exchange": "binance",
-            "env": Environment.TEST,
-            "state": AccountState.ACTIVE,
-            "status": "VERIFIED",
-            "version": 1,
-            "paused": False,
-            "balances": (
-                BalanceView(asset="USDT", free=Decimal("0.00000001"), locked=Decimal(0), age_sec=0.1, source="pushed"),
-            ),
-            "last_copy": a_copy(number),
-            **changes,
-        }
-    )
-
-
-class FakeTrader(TraderApi):
-    """Answers with what a test put in; a method that a test did not set up is an AttributeError in its face."""
-
-    def __init__(self) -> None:
-        self.handlers: list[Any] = []
-        self.calls: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
-        self.answers: dict[str, Any] = {}
-
-    def subscribe(self, handler: Any) -> Any:
-        self.handlers.append(handler)
-        return lambda: self.handlers.remove(handler)
-
-    def close(self) -> None: ...
-
-
-def _fake(name: str) -> Any:
-    def method(self: FakeTrader, *args: Any, **kwargs: Any) -> Any:
-        self.calls.put((name, kwargs))
-        answer = self.answers[name]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer(**kwargs) if callable(answer) else answer
-
-    return method
-
-
-for _name in METHODS:
-    setattr(FakeTrader, _name, _fake(_name))
-FakeTrader.__abstractmethods__ = frozenset()
 
 
 @pytest.fixture
@@ -246,7 +172,7 @@ def test_calls_overlap_and_stop_never_queues_behind_slow_ones(remote: RemoteCopy
         assert release.wait(10)
         return VerifyView(ok=True, uid=account_id)
 
-    trader.answers |= {"verify_account": slow, "stop_copying": False}
+    trader.answers |= {"verify_account": slow, "stop_copying": False, "get_leader": None}
     answers: queue.Queue[str] = queue.Queue()
     threads = [
         threading.Thread(target=lambda number=number: answers.put(remote.verify_account(f"{number}").uid))
@@ -258,10 +184,33 @@ def test_calls_overlap_and_stop_never_queues_behind_slow_ones(remote: RemoteCopy
         trader.calls.get(timeout=5)
 
     assert remote.stop_copying() is False
+    assert remote.get_leader() is None
 
     release.set()
     assert sorted(answers.get(timeout=5) for _ in threads) == sorted(f"{number}" for number in range(len(threads)))
     for thread in threads:
+        thread.join()
+
+
+def test_stop_is_taken_even_when_too_many_calls_wait(
+    remote: RemoteCopyTrader, trader: FakeTrader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "CALLS_WAITING", 1)
+    release = threading.Event()
+    trader.answers |= {
+        "verify_account": lambda account_id: release.wait(10) and VerifyView(ok=True),
+        "stop_copying": False,
+    }
+    with RemoteCopyTrader.connect(remote._data_dir) as panel:
+        thread = threading.Thread(target=panel.verify_account, args=("a",))
+        thread.start()
+        trader.calls.get(timeout=5)
+
+        with pytest.raises(CopytradeError, match="too many calls"):
+            panel.list_accounts()
+        assert panel.stop_copying() is False
+
+        release.set()
         thread.join()
 
 

@@ -194,7 +194,7 @@ def print_accounts(session: Session, found: Sequence[AccountView], *, with_id: b
                 amount(quote.free if quote else None, 2),
                 amount(base.free if base else None, 8),
                 age(max((each.age_sec for each in (quote, base) if each), default=None)),
-                _last_copy(account.last_copy),
+                _last_copy(account.last_copy, with_age=not with_id),
             )
         )
     columns = (*(("ID",) if with_id else ()), "Name", "Exchange", "State", *amounts, "Age", "Last copy")
@@ -204,10 +204,10 @@ def print_accounts(session: Session, found: Sequence[AccountView], *, with_id: b
             say(f"{bad(account.state.value)}  {account.name}: {account.error}")
 
 
-def _last_copy(copy: CopyView | None) -> str:
+def _last_copy(copy: CopyView | None, *, with_age: bool) -> str:
     if copy is None:
         return NOTHING
-    return f"{copy.side} {copy.state}, {ago(copy.updated)}" if copy.updated else f"{copy.side} {copy.state}"
+    return f"{copy.side} {copy.state}, {ago(copy.updated)}" if with_age else f"{copy.side} {copy.state}"
 
 
 def _short_ids(ids: Sequence[str]) -> dict[str, str]:

@@ -61,7 +61,8 @@ def init(session: Session, key_file: Path | None, as_json: bool) -> None:
     say(f"Data directory  {data_dir}")
     say(f"Vault           {vault}")
     say(f"Master key      {where}")
-    say("\nKeep a copy of the master key apart from the data: without it the vault cannot be opened.")
+    say()
+    say("Keep a copy of the master key apart from the data: without it the vault cannot be opened.")
     if where != str(default_key_path(data_dir)) and where == str(default):
         say(f"Set {FILE_VARIABLE}={where} before you start the engine.")
     say("Next: copytrade engine; then, beside it, copytrade leader set and copytrade accounts add.")
@@ -92,10 +93,10 @@ def engine(session: Session, log_file: Path | None, as_json: bool) -> None:
         signal.signal(number, ask_to_stop)
     trader = CopyTrader.open(settings.data_dir, settings=settings)
     try:
+        trader.start()
         server = ControlServer(trader, settings.data_dir)
         server.start()
         try:
-            trader.start()
             if as_json:
                 print_json({"ready": True, "pid": os.getpid(), "socket": server.address}, indent=None)
             else:
@@ -104,5 +105,5 @@ def engine(session: Session, log_file: Path | None, as_json: bool) -> None:
         finally:
             server.stop()
     finally:
-        trader.close()
+        trader.close()  # which also ends the calls that the server was still answering
     server.join()

@@ -45,9 +45,11 @@ def status(session: Session, as_json: bool) -> None:
         say()
         print_accounts(session, view.followers)
     else:
-        say("\nThere are no follower accounts yet; add one with `copytrade accounts add`.")
+        say()
+        say("There are no follower accounts yet; add one with `copytrade accounts add`.")
     if view.recent_events:
-        say("\nLast orders of the leader")
+        say()
+        say("Last orders of the leader")
         _print_orders(session, view.recent_events[:5])
 
 
@@ -91,7 +93,7 @@ def copies(session: Session, account: str | None, state: str | None, limit: int,
     elif not found:
         say("There are no such copies." if account or state else "Nothing has been copied yet.")
     else:
-        columns = ("Time", "Order", "Account", "Side", "State", "Sent", "Unit", f"Filled {session.base}", "Price")
+        columns = ("Time", "Order", "Account", "Side", "State", "Sent", f"Filled {session.base}", "Price")
         print_table(
             columns,
             [
@@ -101,8 +103,7 @@ def copies(session: Session, account: str | None, state: str | None, limit: int,
                     copy.account_name,
                     copy.side.value,
                     copy.state.value,
-                    amount(copy.sent),
-                    copy.size_asset or NOTHING,
+                    NOTHING if copy.sent is None else f"{amount(copy.sent)} {copy.size_asset}",
                     amount(copy.filled_base, 8),
                     amount(copy.average_price, 2),
                 )

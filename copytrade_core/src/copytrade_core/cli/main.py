@@ -16,20 +16,12 @@ from .engine import engine, init
 from .export import export
 from .history import copies, events, status
 from .leader import leader
-from .output import printable
-from .session import InputError, Session, shared_options
+from .session import Failure, Session, shared_options
 from .simulate import simulate
 
 GROUP = "copytrade.commands"
 # Loaded when asked for, like those of other packages: it brings the whole engine and the simulators along.
 _DEMO = EntryPoint("demo", "copytrade_core.cli.demo:demo", GROUP)
-
-
-class Failure(click.ClickException):
-    """One red line on standard error; exit code 1."""
-
-    def show(self, file: Any = None) -> None:
-        click.secho(f"Error: {printable(self.format_message())}", err=True, fg="red")
 
 
 class Copytrade(click.Group):
@@ -59,10 +51,6 @@ class Copytrade(click.Group):
             if session.debug:
                 raise
             raise Failure(_sentence(error, session)) from None
-        except InputError as error:
-            failure = Failure(error.message)
-            failure.exit_code = error.exit_code
-            raise failure from None
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:

@@ -26,7 +26,8 @@ NOTHING = "-"
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
-_STATE_STYLES = {
+_UNBROKEN = frozenset({"ID", "Time", "Side"})
+_STATE_STYLES: dict[str, str] = {
     AccountState.ACTIVE: "green",
     AccountState.DISABLED: "red",
     CopyState.FILLED: "green",
@@ -43,22 +44,23 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def say(text: str = "") -> None:
-    """Print *text*; characters that could steer the terminal are left out, colours stay."""
+    """Print one line; characters that could steer the terminal are left out, colours stay."""
     pieces = _COLOUR.split(text)  # text and colours by turns
     click.echo("".join(piece if index % 2 else printable(piece) for index, piece in enumerate(pieces)))
 
 
 def printable(text: str) -> str:
-    return "".join(each if each.isprintable() or each == "\n" else " " for each in text)
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> Table:
     """Return *rows* under *columns*; those named in *right* are aligned right. Long cells wrap, nothing is cut."""
     numbers = frozenset(right)
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
         number = column in numbers
-        made.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=number)
+        whole = number or column in _UNBROKEN
+        made.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         made.add_row(*(Text(printable(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
     return made

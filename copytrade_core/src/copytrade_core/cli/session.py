@@ -11,6 +11,7 @@ import click
 
 from ..control.client import RemoteCopyTrader
 from ..settings import Settings
+from .output import printable
 
 
 class Session:
@@ -93,7 +94,14 @@ pass_session = click.make_pass_decorator(Session)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-class InputError(click.ClickException):
-    """What was typed or read from a file cannot be right; one sentence, exit code 2."""
+class Failure(click.ClickException):
+    """One red line on standard error; exit code 1."""
+
+    def show(self, file: Any = None) -> None:
+        click.secho(f"Error: {printable(self.format_message())}", err=True, fg="red")
+
+
+class InputError(Failure):
+    """What was typed or read from a file cannot be right; exit code 2."""
 
     exit_code = 2

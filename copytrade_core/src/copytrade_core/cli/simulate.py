@@ -44,7 +44,8 @@ def _print_world(world: dict[str, Any], seed: int) -> None:
             continue
         exchange = world[name]
         addresses = ", ".join(exchange[key] for key in ("rest", "ws_api", "ws") if key in exchange)
-        say(f"{name} {exchange['env']}: {addresses}\n")
+        say(f"{name} {exchange['env']}: {addresses}")
+        say()
         accounts = [("leader", exchange["leader"])] if "leader" in exchange else []
         accounts += [(f"follower {number}", keys) for number, keys in enumerate(exchange["followers"], 1)]
         fields = list(dict.fromkeys(field for _, keys in accounts for field in keys))

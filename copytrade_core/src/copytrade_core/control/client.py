@@ -20,7 +20,17 @@ from ..api import TraderApi
 from ..codec import from_wire
 from ..errors import ConfigError, CopytradeError, EngineNotRunning
 from ..views import FeedEvent
-from .protocol import ADDRESS_FILE, INVALID_PARAMS, LARGEST_ANSWER, METHODS, OUR_ERROR, Address, Method, error_from_wire
+from .protocol import (
+    ADDRESS_FILE,
+    INVALID_PARAMS,
+    LARGEST_ANSWER,
+    METHODS,
+    OUR_ERROR,
+    Address,
+    Method,
+    error_from_wire,
+    frame_log,
+)
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +85,7 @@ class RemoteCopyTrader(_Calls):
             address = Address.read(data_dir)
             if address is None:
                 raise EngineNotRunning(f"no engine has run in {data_dir} yet")
-            # Entered here and left by close(): the library wants its connections used in a with statement.
-            return cls(_open(address).__enter__(), data_dir)
+            return cls(_open(address), data_dir)
         except PermissionError:
             raise ConfigError(f"{data_dir} belongs to another user; run this as the engine's user") from None
         except (OSError, InvalidHandshake, ConnectionClosed):  # refused, gone, silent, or a stranger on the port
@@ -196,15 +205,15 @@ def _open(address: Address) -> ClientConnection:
         "open_timeout": CONNECT_TIMEOUT_SEC,
         "close_timeout": 2,
         "user_agent_header": None,
+        "logger": frame_log,
     }
     if address.socket:
-        return unix_connect(address.socket, "ws://localhost/", **options)
-    return connect(
-        f"ws://127.0.0.1:{address.port}/",
-        additional_headers={"Authorization": f"Bearer {address.token}"},
-        proxy=None,
-        **options,
-    )
+        connection: ClientConnection = unix_connect(address.socket, "ws://localhost/", **options)
+    else:
+        token = {"Authorization": f"Bearer {address.token}"}
+        connection = connect(f"ws://127.0.0.1:{address.port}/", additional_headers=token, proxy=None, **options)
+    # Entered here and left by close(): the library wants its connections used in a with statement.
+    return connection.__enter__()
 
 
 def _since(data_dir: Path) -> str:

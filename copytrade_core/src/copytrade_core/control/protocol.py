@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 import socket
 import typing
@@ -28,6 +29,10 @@ HAS_UNIX_SOCKETS = os.name == "posix" and hasattr(socket, "AF_UNIX")
 # One closed book of 1,000 followers is about a megabyte.
 LARGEST_ANSWER = 128 * 2**20
 LARGEST_CALL = 2**20
+
+# The library prints whole frames at DEBUG, and a frame may carry a new account's keys.
+frame_log = logging.getLogger(f"{__name__}.frames")
+frame_log.setLevel(logging.WARNING)
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600

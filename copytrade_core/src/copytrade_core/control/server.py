@@ -1,7 +1,7 @@
 """The engine's side of the local socket: calls in, answers and feed events out.
 
-Calls run in a small pool, so that a slow ``verify`` holds up nobody; what stops trading has threads of its own and
-never queues behind anything else.
+Calls run in three small pools: what asks an exchange holds up nobody who only looks, and what stops trading
+never queues behind anything else and is never refused.
 """
 
 from __future__ import annotations
@@ -47,13 +47,15 @@ from .protocol import (
     SOCKET_FILE,
     Address,
     error_to_wire,
+    frame_log,
 )
 
 log = logging.getLogger(__name__)
 
-# Stopping and pausing must not wait for a pool full of slow verifies.
 URGENT = frozenset({"stop_copying", "pause_account"})
+ASKS_EXCHANGE = frozenset({"add_account", "update_account", "verify_account", "resume_account", "set_leader"})
 CALLS_AT_ONCE = 16
+LOOKS_AT_ONCE = 8
 CALLS_WAITING = 128  # of one client; more are refused at once
 FEED_BACKLOG = 2000  # events of one client; who is further behind is dropped and takes a new snapshot
 SEND_TIMEOUT_SEC = 5  # a client that reads nothing for so long is dropped
@@ -72,8 +74,9 @@ class ControlServer:
         self._trader = trader
         self._data_dir = Path(data_dir).absolute()
         self._unix = unix
-        self._calls = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="control-call")
-        self._urgent_calls = ThreadPoolExecutor(4, thread_name_prefix="control-urgent")
+        self._slow = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="control-call")
+        self._looks = ThreadPoolExecutor(LOOKS_AT_ONCE, thread_name_prefix="control-look")
+        self._urgent = ThreadPoolExecutor(4, thread_name_prefix="control-urgent")
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._server: Server | None = None
@@ -101,6 +104,7 @@ class ControlServer:
                 close_timeout=CLOSE_TIMEOUT_SEC,
                 server_header=None,
                 process_request=self._admit,
+                logger=frame_log,
             )
             self._address.write(self._data_dir)
         except OSError as error:
@@ -118,8 +122,9 @@ class ControlServer:
         if self._stopped.is_set():
             return
         self._stopped.set()
-        self._calls.shutdown(wait=False, cancel_futures=True)
-        self._urgent_calls.shutdown(wait=False)
+        self._slow.shutdown(wait=False, cancel_futures=True)
+        self._looks.shutdown(wait=False, cancel_futures=True)
+        self._urgent.shutdown(wait=False)
         if self._threads:
             assert self._server is not None
             self._server.shutdown()
@@ -130,8 +135,8 @@ class ControlServer:
         """Wait for everything that `stop` has asked to end."""
         for thread in self._threads:
             thread.join()
-        self._calls.shutdown()
-        self._urgent_calls.shutdown()
+        for pool in (self._slow, self._looks, self._urgent):
+            pool.shutdown()
 
     def close(self) -> None:
         self.stop()
@@ -221,14 +226,24 @@ class ControlServer:
             client.send_result(number, True)
         elif name not in METHODS:
             client.send_error(number, METHOD_NOT_FOUND, f"there is no method {name!r}")
-        elif not client.waiting.acquire(blocking=False):
-            client.send(number, error=error_to_wire(CopytradeError("too many calls at once; try again", kind="busy")))
+        elif name in URGENT:
+            self._submit(self._urgent, self._answer, client, number, name, params)
+        elif client.waiting.acquire(blocking=False):
+            pool = self._slow if name in ASKS_EXCHANGE else self._looks
+            self._submit(pool, self._answer_in_turn, client, number, name, params)
         else:
-            pool = self._urgent_calls if name in URGENT else self._calls
-            try:
-                pool.submit(self._answer, client, number, name, params)
-            except RuntimeError:  # the pool is shut: the engine is stopping, and so is this connection
-                client.waiting.release()
+            client.send(number, error=error_to_wire(CopytradeError("too many calls at once; try again", kind="busy")))
+
+    def _submit(self, pool: ThreadPoolExecutor, answer: Callable[..., None], *arguments: Any) -> None:
+        # A pool that is shut: the engine is stopping, and with it this connection.
+        with contextlib.suppress(RuntimeError):
+            pool.submit(answer, *arguments)
+
+    def _answer_in_turn(self, client: _Client, number: int | str, name: str, params: dict[str, Any]) -> None:
+        try:
+            self._answer(client, number, name, params)
+        finally:
+            client.waiting.release()
 
     def _answer(self, client: _Client, number: int | str, name: str, params: dict[str, Any]) -> None:
         method = METHODS[name]
@@ -244,8 +259,6 @@ class ControlServer:
         except Exception:
             log.exception("%s failed", name)
             client.send_error(number, INTERNAL_ERROR, "internal error; the engine's log has the details")
-        finally:
-            client.waiting.release()
 
 
 class _Client:
