@@ -63,6 +63,8 @@ class Estimates:
     ``latest`` (A): the last absolute figure from before the order. ``replayed`` (C): that figure and all known
     deltas up to the order. ``undone`` (B): the first figure from after it, with the order itself taken back;
     ``undone_again``: the same from another, later figure (a snapshot that was asked for because the others differ).
+    It is there only where the first one is of the order's own millisecond: two figures from later would agree on
+    whatever else happened in between, and a lock placed right after the order would pass for one before it.
     """
 
     latest: Decimal | None
@@ -167,19 +169,23 @@ class BalanceLedger:
             replayed = anchor.free + sum(
                 (d.free for d in asset.deltas if d.moment.time_ms > anchor.time_ms and d.moment < first), Decimal(0)
             )
+        # Two orders can share a millisecond. Of its different figures only the last to arrive can hold all of it, and
+        # what is from before the millisecond is no word on what the second one found.
+        whole = {absolute.time_ms: absolute.free for absolute in asset.absolutes}
+        comes_second = any(d.moment < first and d.moment.time_ms == first.time_ms for d in asset.deltas)
         # Everything known from the order on and up to a later figure is in that figure: take it all back.
+        figures = [a for a in asset.absolutes if a.time_ms >= last.time_ms and a.free == whole[a.time_ms]]
+        since = [delta for delta in asset.deltas if delta.moment > last]
         undone = [
-            later.free
-            - own
-            - sum((d.free for d in asset.deltas if d.moment > last and d.moment.time_ms <= later.time_ms), Decimal(0))
-            for later in asset.absolutes
-            if later.time_ms >= last.time_ms
+            later.free - own - sum((d.free for d in since if d.moment.time_ms <= later.time_ms), Decimal(0))
+            for later in figures
         ]
+        is_of_its_own_time = len(figures) > 1 and figures[0].time_ms == last.time_ms
         return Estimates(
-            latest=arrived[-1].free if arrived else None,
+            latest=arrived[-1].free if arrived and not comes_second else None,
             replayed=replayed,
             undone=undone[0] if undone else None,
-            undone_again=undone[-1] if len(undone) > 1 else None,
+            undone_again=undone[-1] if is_of_its_own_time else None,
         )
 
     @staticmethod
