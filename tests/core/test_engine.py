@@ -16,6 +16,7 @@ from copytrade_core import (
     RateLimited,
     Side,
 )
+from copytrade_core.errors import Conflict
 from copytrade_core.views import AccountState, CopyState, LeaderOrderState
 from memory_exchange import MemoryExchange, closed_book, engine, keys, until
 
@@ -250,3 +251,127 @@ def test_a_reused_order_id_is_another_order(world, trader):
 
     assert second.exchange_order_id == first.exchange_order_id
     until(lambda: [len(world.holders[name].orders) for name in ("anna", "bela")] == [2, 2])
+
+
+def fail_all(world, holder, prepared):
+    raise NotSent("the connection was refused")
+
+
+def failed_book(world, trader):
+    world.on_place = fail_all
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    book = closed_book(trader, order.exchange_order_id)
+    world.on_place = MemoryExchange.execute
+    return book
+
+
+def test_a_failed_copy_is_copied_now_at_the_same_share_and_once(world, trader):
+    book = failed_book(world, trader)
+    failed = rows(book)["anna"]
+
+    again = trader.copy_now(failed.id, by="the owner")
+
+    with pytest.raises(Conflict, match="decided about this copy before"):
+        trader.copy_now(failed.id, by="somebody else")
+    done = until(lambda: next((c for c in trader.list_copies() if c.id == again.id and c.state.is_final), None))
+    assert done.state is CopyState.FILLED
+    assert done.asked_by == "the owner"
+    assert done.sent == D("123.45")
+    assert trader.get_event(book.id).counts() == {"fanout": 3, "ok": 1, "fail": 2, "pending": 0, "skipped": 0}
+
+
+def test_all_failed_copies_of_an_order_are_copied_now(world, trader):
+    book = failed_book(world, trader)
+
+    trader.copy_event_now(book.id, by="the owner")
+
+    until(lambda: [len(world.holders[name].orders) for name in ("anna", "bela")] == [1, 1])
+    until(lambda: not any(copy.is_open for copy in trader.get_event(book.id).copies))
+
+
+def test_a_failed_copy_that_is_left_is_not_copied_any_more(world, trader):
+    failed = rows(failed_book(world, trader))["anna"]
+
+    assert trader.leave_copy(failed.id, by="the owner").decided_by == "the owner"
+
+    with pytest.raises(Conflict):
+        trader.copy_now(failed.id)
+
+
+def test_nothing_is_copied_now_that_the_exchange_shows_as_executed_after_all(world, trader):
+    def lose(world, holder, prepared):
+        world.hidden.add(prepared.order.client_order_id)
+        world.execute(holder, prepared)
+        raise OutcomeUnknown("the answer was lost")
+
+    world.on_place = lose
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    book = closed_book(trader, order.exchange_order_id, timeout_sec=20)
+    assert rows(book)["anna"].state is CopyState.FAILED
+    world.hidden.clear()
+
+    with pytest.raises(Conflict, match="it was executed"):
+        trader.copy_now(rows(book)["anna"].id)
+
+    assert len(world.holders["anna"].orders) == 1
+
+
+@pytest.fixture
+def undecidable(world, tmp_path):
+    """A copy of which nobody could find out what became of it, executed in truth."""
+    with engine(world, tmp_path / "data", unknown_deadline_sec=1) as trader:
+        set_up(trader)
+        bela = next(account for account in trader.list_accounts() if account.name == "bela")
+        trader.pause_account(bela.id)
+
+        def lose(world, holder, prepared):
+            world.lookups_fail = OutcomeUnknown("no answer")
+            world.execute(holder, prepared)
+            raise OutcomeUnknown("the answer was lost")
+
+        world.on_place = lose
+        world.leader_trades("leader", Side.BUY, quote="1000")
+        copy = until(lambda: next((c for c in trader.list_copies() if c.state is CopyState.NEEDS_PERSON), None), 20)
+        yield trader, copy
+
+
+def test_a_person_settles_as_executed_what_the_exchange_then_shows(world, undecidable):
+    trader, copy = undecidable
+    world.lookups_fail = None
+
+    settled = trader.settle_copy(copy.id, executed=True, by="the owner")
+
+    assert settled.state is CopyState.FILLED
+    assert settled.filled_quote == D("123.45")
+    assert settled.decided_by == "the owner"
+
+
+def test_a_person_cannot_settle_as_not_executed_what_the_exchange_shows_or_cannot_be_asked_about(world, undecidable):
+    trader, copy = undecidable
+
+    with pytest.raises(OutcomeUnknown):
+        trader.settle_copy(copy.id, executed=False)
+    world.lookups_fail = None
+    with pytest.raises(Conflict, match="the exchange shows"):
+        trader.settle_copy(copy.id, executed=False)
+
+    world.hidden.add(copy.client_order_id)
+    assert trader.settle_copy(copy.id, executed=False, by="the owner").state is CopyState.FAILED
+
+
+def test_an_order_whose_share_is_not_known_is_copied_when_a_person_gives_it(world, trader):
+    leader = world.holders["leader"]
+    order = world.fill(leader, Side.BUY, quote=D(100))
+    leader.usdt = D("777")  # what is pushed after it fits nothing that was told before ...
+    contradicting = leader.snapshot(BalanceSource.PUSHED, complete=False)
+    leader.usdt = D("600")  # ... and what is read then fits neither
+    world.push("leader", *world.reports(order), contradicting)
+    book = until(lambda: next((b for b in trader.list_events() if b.state is LeaderOrderState.UNDECIDED), None))
+
+    trader.decide_share(book.id, Fraction(1, 5), by="the owner")
+
+    done = closed_book(trader, order.exchange_order_id)
+    assert done.state is LeaderOrderState.COPIED
+    assert rows(done)["anna"].sent == D("246.91")
+    with pytest.raises(Conflict):
+        trader.decide_share(book.id, Fraction(1, 5))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 from .views import (
@@ -115,6 +116,37 @@ class TraderApi(ABC):
     @abstractmethod
     def list_feed(self, after: int = 0, limit: int = 200) -> list[FeedEvent]:
         """Feed events with a number above *after*, oldest first."""
+
+    # what a person decides; *by* says who, for the record
+
+    @abstractmethod
+    def settle_copy(self, copy_id: str, executed: bool, exchange_order_id: str = "", by: str = "") -> CopyView:
+        """End a copy that needs a person: as executed (the order is read back from the exchange), or as not executed.
+
+        :raises Conflict: it does not need a person; or the exchange says otherwise.
+        """
+
+    @abstractmethod
+    def leave_copy(self, copy_id: str, by: str = "") -> CopyView:
+        """Note that a failed or stale copy is not to be made up for. :raises Conflict: it was decided before."""
+
+    @abstractmethod
+    def copy_now(self, copy_id: str, by: str = "") -> CopyView:
+        """Copy a failed or stale one now, at the same share of what the follower has now; returns the new copy.
+
+        :raises Conflict: it was decided before, or its order was executed after all.
+        """
+
+    @abstractmethod
+    def copy_event_now(self, event_id: str, by: str = "") -> LeaderOrderView:
+        """`copy_now` for all copies of a leader order that nobody has decided about."""
+
+    @abstractmethod
+    def decide_share(self, event_id: str, share: Fraction, by: str = "") -> LeaderOrderView:
+        """Give an undecided leader order its share (above 0, at most 1) and copy it now.
+
+        :raises Conflict: it is not undecided (any more).
+        """
 
     # following along; not through `call`, each side does it in its own way
 

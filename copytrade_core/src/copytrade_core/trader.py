@@ -7,8 +7,9 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,26 @@ from sqlalchemy.exc import IntegrityError
 from .accounts.balances import BalanceBook
 from .accounts.service import AccountService, Follower, state_of
 from .api import TraderApi
-from .clock import NS_PER_MS, Clock, wall_text
-from .copying.dispatch import Dispatcher
+from .clock import NS_PER_MS, NS_PER_SEC, Clock, wall_text
+from .copying.dispatch import Dispatcher, final_state
 from .copying.gate import EVERYBODY, HALT, CopyGate
 from .copying.jobs import Job
-from .copying.plan import Decision, Leader, copy_rows, order_row
+from .copying.plan import Decision, Leader, copy_id_again, copy_rows, order_row
 from .errors import Conflict, CopytradeError, EngineHalted, InvalidRequest, JournalError, NotFound
 from .exchanges import Exchanges, OpenExchange
 from .feed import Feed
 from .halts import Halts
 from .leader.fold import FoldedOrder
 from .leader.watcher import LEADER, LeaderWatcher
-from .model import AccountId, Environment, ExecutionReport, Side
+from .model import (
+    AccountId,
+    ClientOrderId,
+    Environment,
+    ExchangeOrderId,
+    ExecutionReport,
+    OrderReport,
+    Side,
+)
 from .plugins import Plugins
 from .settings import Settings
 from .store import book as rows
@@ -58,6 +67,7 @@ log = logging.getLogger(__name__)
 RECENT = 50
 PAGE_LIMIT = 1000
 DRAIN_SEC = 15.0
+BY_PERSON_NS = 30 * NS_PER_SEC  # what a person asks for now is sent within this time or not at all
 LOW_DISK_BYTES = 200 * 1024 * 1024
 
 
@@ -423,6 +433,165 @@ class CopyTrader(TraderApi):
                 )
         return findings
 
+    # --- what a person decides ---
+
+    def settle_copy(self, copy_id: str, executed: bool, exchange_order_id: str = "", by: str = "") -> CopyView:
+        row = self._copy_row(copy_id)
+        if row.state != CopyState.NEEDS_PERSON:
+            raise Conflict(f"the copy is {row.state}: it does not need a person", field="id")
+        with self._journal.reading() as connection:
+            sent = rows.attempts_of(connection, copy_id)
+        found = self._look_up(row, sent, exchange_order_id)
+        if executed:
+            if found is None or not found.status.is_final:
+                raise Conflict(
+                    "the exchange does not show a final order for it; give the order id that the exchange shows",
+                    field="exchange_order_id",
+                )
+            state, kind, reason = final_state(found)
+            values = {"reason_kind": kind, "reason": reason, "decided_by": by}
+            wall_ms = self._clock.wall_ms()
+            self._journal.write(
+                lambda connection: rows.executed(connection, copy_id, state, found, wall_ms, row.latency_ms, **values)
+            )
+            self._accounts.read_soon(AccountId(row.account_id))
+        else:
+            if found is not None:
+                raise Conflict(f"the exchange shows its order {found.exchange_order_id}", field="executed")
+            self._journal.write(
+                lambda connection: rows.move(
+                    connection,
+                    copy_id,
+                    CopyState.FAILED,
+                    self._clock.wall_ms(),
+                    reason_kind="settled_by_person",
+                    reason=f"settled as not executed by {by}" if by else "settled as not executed by a person",
+                )
+            )
+        self._feed.publish("copy", f"{row.account_name}: settled by {by or 'a person'}", copy_id=copy_id)
+        return self._copy_view(copy_id)
+
+    def leave_copy(self, copy_id: str, by: str = "") -> CopyView:
+        row = self._copy_row(copy_id)
+        who, wall_ms = by or "a person", self._clock.wall_ms()
+        if not self._journal.write(lambda connection: rows.leave(connection, copy_id, who, wall_ms)):
+            raise Conflict(_not_open(row), field="id")
+        self._feed.publish("copy", f"{row.account_name}: left as it is by {who}", copy_id=copy_id)
+        return self._copy_view(copy_id)
+
+    def copy_now(self, copy_id: str, by: str = "") -> CopyView:
+        row = self._copy_row(copy_id)
+        if row.state not in rows.DECIDABLE or row.decided_by:
+            raise Conflict(_not_open(row), field="id")
+        self._check_may_copy(row)
+        new_id = copy_id_again(self._secret, copy_id, row.ordinal + 1)
+        who, wall_ms = by or "a person", self._clock.wall_ms()
+        if not self._journal.write(lambda connection: rows.copy_again(connection, row, new_id, who, wall_ms)):
+            raise Conflict(_not_open(self._copy_row(copy_id)), field="id")
+        self._dispatcher.planned([self._job_by_person(new_id, row)])
+        self._feed.publish("copy", f"{row.account_name}: copied now, asked by {who}", copy_id=new_id)
+        return self._copy_view(new_id)
+
+    def copy_event_now(self, event_id: str, by: str = "") -> LeaderOrderView:
+        refused: CopytradeError | None = None
+        for copy in self.get_event(event_id).copies:
+            if copy.is_open:
+                try:
+                    self.copy_now(copy.id, by)
+                except CopytradeError as error:  # one follower's reason must not keep the others from theirs
+                    refused = refused or error
+        after = self.get_event(event_id)
+        if refused is not None and all(not copy.asked_by for copy in after.copies):
+            raise refused
+        return after
+
+    def decide_share(self, event_id: str, share: Fraction, by: str = "") -> LeaderOrderView:
+        if not 0 < share <= 1:
+            raise InvalidRequest("a share is above 0 and at most 1", field="share")
+        order = self.get_event(event_id)
+        watcher = self._watcher
+        if watcher is None or (watcher.leader.exchange, watcher.leader.environment) != (order.exchange, order.env):
+            raise Conflict("this order is not of the present leader", field="id")
+        who, now_ns = by or "a person", self._clock.monotonic_ns()
+        secret, symbol = self._secret, self._settings.symbol
+        with self._journal.reading() as connection:
+            created_ms = rows.created_ms(connection, int(event_id))
+        identity = (order.order_id, created_ms)
+        copies = copy_rows(
+            secret, watcher.leader, symbol, identity, order.side, None, self._accounts.all(), self._clock
+        )
+        values = {
+            "state": LeaderOrderState.COPIED,
+            "share": share,
+            "balance_how": "by_person",
+            "reason_kind": "share_by_person",
+            "reason": f"the share was given by {who}",
+        }
+        if not self._journal.write(lambda connection: rows.decide_share(connection, int(event_id), values, copies)):
+            raise Conflict("this order is not (or no longer) waiting for its share", field="id")
+        self._dispatcher.planned(
+            [
+                _job(copy, int(event_id), share, order.side, created_ms, now_ns + BY_PERSON_NS, heard_ns=0)
+                for copy in copies
+                if copy["state"] == CopyState.PLANNED
+            ]
+        )
+        self._feed.publish("leader_order", f"the share of order {event_id} was given by {who}", event_id=event_id)
+        return self.get_event(event_id)
+
+    def _check_may_copy(self, row: Row[Any]) -> None:
+        """Refuse a copy by a person that could not leave, or that could double an order.
+
+        :raises Conflict, EngineHalted: and why.
+        """
+        if halt := self._halts.of_all() or self._halts.of(f"{row.exchange}/{row.env}"):
+            raise EngineHalted(f"the engine is halted: {halt.reason}; it ends with {halt.ends_when}")
+        if not self._vault.copying:
+            raise Conflict("copying is stopped; start it first", kind="copying_stopped")
+        follower = self._accounts.get(row.account_id)
+        if follower is None:
+            raise Conflict("the account was removed", kind="removed")
+        if follower.refusal is not None:
+            raise Conflict(f"{follower.record.name}: {follower.refusal[1]}", kind=follower.refusal[0])
+        with self._journal.reading() as connection:
+            sent = rows.attempts_of(connection, row.id)
+        # After an outcome that was once unknown the exchange is asked again first: it may have come late.
+        if any(attempt.outcome not in ("not_sent", "refused") for attempt in sent):
+            found = self._look_up(row, sent, "")
+            if found is not None:
+                raise Conflict(f"the exchange shows its order {found.exchange_order_id}: it was executed", field="id")
+
+    def _look_up(self, row: Row[Any], sent: Sequence[Row[Any]], exchange_order_id: str) -> OrderReport | None:
+        """Ask the exchange for a copy's order. :raises ExchangeError: it did not answer: nothing may be concluded."""
+        if not sent:
+            return None
+        connector = self._accounts.settling_connector(row.account_id, sent[-1].key_fingerprint)
+        if connector is None:
+            raise Conflict("the account and its key are gone: nobody can ask the exchange", kind="removed")
+        for attempt in reversed(sent):
+            wanted = ExchangeOrderId(exchange_order_id) if exchange_order_id else None
+            found = connector.find_order(ClientOrderId(attempt.client_order_id), wanted)
+            if found is not None:
+                return found
+        return None
+
+    def _job_by_person(self, copy_id: str, row: Row[Any]) -> Job:
+        deadline_ns = self._clock.monotonic_ns() + BY_PERSON_NS
+        copy = {**row._mapping, "id": copy_id}
+        return _job(
+            copy, row.leader_order_id, row.share, Side(row.side), row.created_ms, deadline_ns, 0, by_person=True
+        )
+
+    def _copy_row(self, copy_id: str) -> Row[Any]:
+        with self._journal.reading() as connection:
+            row = rows.one_copy(connection, copy_id)
+        if row is None:
+            raise NotFound(f"there is no copy {copy_id}", field="id")
+        return row
+
+    def _copy_view(self, copy_id: str) -> CopyView:
+        return rows.copy_view(self._copy_row(copy_id))
+
     def list_feed(self, after: int = 0, limit: int = 200) -> list[FeedEvent]:
         return self._feed.since(after, _page(limit))
 
@@ -467,7 +636,9 @@ class CopyTrader(TraderApi):
         followers: Sequence[Follower] = ()
         if decision.state in (LeaderOrderState.COPIED, LeaderOrderState.STALE):
             followers = self._accounts.all()
-        copies = copy_rows(self._secret, leader, symbol, order, decision, followers, self._clock)
+        late = (decision.reason_kind, decision.reason) if decision.state is LeaderOrderState.STALE else None
+        identity = (order.exchange_order_id, order.created_ms)
+        copies = copy_rows(self._secret, leader, symbol, identity, order.side, late, followers, self._clock)
         row = order_row(leader, symbol, order, decision, self._clock.wall_ms(), heard_ms)
         try:
             order_id = self._journal.write(lambda connection: rows.plan(connection, row, copies))
@@ -491,19 +662,9 @@ class CopyTrader(TraderApi):
     ) -> list[Job]:
         limit_ms = watcher.age_limit_sec(order.side, order.source) * 1000
         age_ms = 0 if now_ms is None else now_ms - order.last.time_ms
+        deadline_ns = now_ns + int((limit_ms - age_ms) * NS_PER_MS)
         return [
-            Job(
-                copy_id=copy["id"],
-                leader_order_id=order_id,
-                account_id=copy["account_id"],
-                account_name=copy["account_name"],
-                exchange_label=f"{copy['exchange']}/{copy['env']}",
-                side=order.side,
-                share=decision.share,
-                created_ms=order.created_ms,
-                deadline_ns=now_ns + int((limit_ms - age_ms) * NS_PER_MS),
-                heard_ns=order.final_heard_ns,
-            )
+            _job(copy, order_id, decision.share, order.side, order.created_ms, deadline_ns, order.final_heard_ns)
             for copy in copies
             if copy["state"] == CopyState.PLANNED and decision.share is not None
         ]
@@ -655,6 +816,39 @@ class CopyTrader(TraderApi):
                 )
             )
         return findings
+
+
+def _job(
+    copy: Mapping[str, Any],
+    order_id: int,
+    share: Fraction,
+    side: Side,
+    created_ms: int,
+    deadline_ns: int,
+    heard_ns: int,
+    *,
+    by_person: bool = False,
+) -> Job:
+    """Return the job of a PLANNED row."""
+    return Job(
+        copy_id=copy["id"],
+        leader_order_id=order_id,
+        account_id=copy["account_id"],
+        account_name=copy["account_name"],
+        exchange_label=f"{copy['exchange']}/{copy['env']}",
+        side=side,
+        share=share,
+        created_ms=created_ms,
+        deadline_ns=deadline_ns,
+        heard_ns=heard_ns,
+        by_person=by_person,
+    )
+
+
+def _not_open(row: Row[Any]) -> str:
+    if row.state not in rows.DECIDABLE:
+        return f"the copy is {row.state}: there is nothing to make up for"
+    return f"{row.decided_by} has decided about this copy before"
 
 
 def _page(limit: int) -> int:

@@ -109,7 +109,9 @@ class CopyView:
     attempts: int = 0
     # From the leader's final report heard: planned, sent, accepted, final. Absent steps are missing.
     latency_ms: dict[str, float] = field(default_factory=dict)
-    asked_by: str = ""
+    asked_by: str = ""  # who asked for it to be copied now, after the first copy had failed
+    decided_by: str = ""  # who decided what becomes of it after it had failed
+    is_open: bool = False  # failed or stale, and nobody has decided yet: copy now, or leave
     updated: str = ""
 
 
@@ -348,6 +350,8 @@ def copy_json(copy: CopyView) -> dict[str, Any]:
         "attempts": copy.attempts,
         "latency_ms": copy.latency_ms,
         "asked_by": copy.asked_by,
+        "decided_by": copy.decided_by,
+        "open": copy.is_open,
         "updated": copy.updated,
     }
 

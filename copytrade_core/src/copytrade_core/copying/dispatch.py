@@ -188,6 +188,7 @@ class Dispatcher:
                 share=row.share if row.share is not None else Fraction(0),
                 created_ms=row.created_ms,
                 deadline_ns=deadline_ns(row),
+                by_person=row.ordinal > 1,
                 heard_ns=0,
                 state=CopyState(row.state),
                 attempts=row.attempts,
@@ -305,7 +306,7 @@ class Dispatcher:
             ended = CopyState.FAILED if was_tried or kind == "halted" else CopyState.SKIPPED
             return ended, kind, reason
         assert follower is not None
-        if not was_tried and job.created_ms <= follower.record.resumed_ms:
+        if not was_tried and not job.by_person and job.created_ms <= follower.record.resumed_ms:
             return CopyState.SKIPPED, "before_resumed", "the leader placed it before this account was resumed"
         if halt := self._halts.of(job.exchange_label):
             return CopyState.FAILED, "halted", halt.reason

@@ -25,6 +25,7 @@ class Job:
     deadline_ns: int  # monotonic; from here on it is too old to be sent
     heard_ns: int  # monotonic; latencies count from here
     state: CopyState = CopyState.PLANNED
+    by_person: bool = False  # asked for by a person: what the account missed while it was paused counts, too
     attempts: int = 0
     not_before_ns: int = 0
     read_since_ns: int = 0  # its figures must have been read after this

@@ -18,6 +18,9 @@ from ..views import CopyState, LeaderOrderState
 
 COPY_ID_LENGTH = 20
 
+# The leader's order id and when the order was created: ids restart when a test network is reset.
+OrderIdentity = tuple[str, int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leader:
@@ -46,8 +49,8 @@ class Decision:
     estimates: dict[str, str] = field(default_factory=dict)
 
 
-def copy_id_of(secret: bytes, leader: Leader, symbol: Symbol, order: FoldedOrder, follower_id: str) -> str:
-    """Return the id of the copy of *order* on one follower: the same after any restart, and it tells outsiders nothing.
+def copy_id_of(secret: bytes, leader: Leader, symbol: Symbol, identity: OrderIdentity, follower_id: str) -> str:
+    """Return the id of an order's copy on one follower: the same after any restart, and it tells outsiders nothing.
 
     20 characters of base32; the order's creation time is in it because order ids restart with a test network.
     """
@@ -56,11 +59,17 @@ def copy_id_of(secret: bytes, leader: Leader, symbol: Symbol, order: FoldedOrder
         leader.environment.value,
         leader.uid,
         str(symbol),
-        order.exchange_order_id,
-        str(order.created_ms),
+        identity[0],
+        str(identity[1]),
         follower_id,
     )
     digest = hashlib.sha256(secret + "\x1f".join(parts).encode()).digest()
+    return base64.b32encode(digest).decode()[:COPY_ID_LENGTH].lower()
+
+
+def copy_id_again(secret: bytes, copy_id: str, ordinal: int) -> str:
+    """Return the id of the *ordinal*-th copy that takes the place of the failed copy *copy_id*."""
+    digest = hashlib.sha256(secret + f"{copy_id}\x1f{ordinal}".encode()).digest()
     return base64.b32encode(digest).decode()[:COPY_ID_LENGTH].lower()
 
 
@@ -105,34 +114,38 @@ def copy_rows(
     secret: bytes,
     leader: Leader,
     symbol: Symbol,
-    order: FoldedOrder,
-    decision: Decision,
+    identity: OrderIdentity,
+    side: Side,
+    late: tuple[str, str] | None,
     followers: Iterable[Follower],
     clock: Clock,
 ) -> list[dict[str, Any]]:
-    """Return one row a follower: PLANNED, or SKIPPED or STALE with the reason."""
+    """Return one row a follower: PLANNED, or SKIPPED or STALE with the reason.
+
+    :param late: kind and sentence of why the order is too old to be copied; ``None``: it is not.
+    """
     rows = []
     for follower in followers:
         state, kind, reason = CopyState.PLANNED, "", ""
         if follower.refusal is not None:
             state, (kind, reason) = CopyState.SKIPPED, follower.refusal
-        elif order.created_ms <= follower.record.resumed_ms:
+        elif identity[1] <= follower.record.resumed_ms:
             state, kind = CopyState.SKIPPED, "before_resumed"
             reason = "the leader placed it before this account was added or resumed"
-        elif decision.state is LeaderOrderState.STALE:
-            state, kind, reason = CopyState.STALE, decision.reason_kind, decision.reason
+        elif late is not None:
+            state, (kind, reason) = CopyState.STALE, late
         rows.append(
             {
-                "id": copy_id_of(secret, leader, symbol, order, follower.id),
+                "id": copy_id_of(secret, leader, symbol, identity, follower.id),
                 "account_id": follower.id,
                 "account_name": follower.record.name,
                 "exchange": follower.record.exchange,
                 "env": follower.record.environment.value,
-                "side": order.side.value,
+                "side": side.value,
                 "state": state.value,
                 "reason_kind": kind,
                 "reason": reason,
-                "size_asset": symbol.quote if order.side is Side.BUY else symbol.base,
+                "size_asset": symbol.quote if side is Side.BUY else symbol.base,
                 "updated_wall_ms": clock.wall_ms(),
             }
         )

@@ -50,11 +50,12 @@ class Case:
     asked: int = 0
     first_answer_ns: int = 0  # when a look-up was first let through; the deadline counts from here
     opened_ns: int = 0
-    absent_ns: list[int] = field(default_factory=list)  # look-ups after the fence that found nothing
+    absent_ns: list[int] = field(default_factory=list)  # when look-ups left, after the fence, that found nothing
     late: bool = False  # settled as absent; this is the later look that would prove it wrong
     ticket: int = 0  # the one entry of the schedule that counts; earlier ones are void
     busy: bool = False
     nudged: bool = False
+    heard: bool = False  # the account's stream told of it: it exists, whatever look-ups say
     closed: bool = False
 
     @property
@@ -121,7 +122,7 @@ class Settler:
             case = self._by_client_id.get(client_order_id)
             if case is None or case.closed:
                 return
-            case.nudged = True
+            case.heard = case.nudged = True
         if not case.busy:
             self._schedule(case, 0)
 
@@ -166,6 +167,9 @@ class Settler:
 
     def _ask(self, case: Case) -> None:
         case.nudged = False
+        # The fence is held against the question's time: a slow answer may tell of a moment before it.
+        asked_ns = self._clock.monotonic_ns()
+        past_fence = case.exchange_clock.is_known and case.exchange_clock.now_ms() > case.fence_ms
         report = self._look_up(case)
         case.first_answer_ns = case.first_answer_ns or self._clock.monotonic_ns()
         if report is not None:
@@ -174,7 +178,7 @@ class Settler:
             # The exchange gave it an id: it exists, and shows later.
             self._again(case, 0.0)
         else:
-            self._not_found(case)
+            self._not_found(case, asked_ns, past_fence)
 
     def _look_up(self, case: Case) -> OrderReport | None:
         for attempt in reversed(case.attempts):
@@ -192,27 +196,27 @@ class Settler:
             case.accepted = True
             case.exchange_order_id = report.exchange_order_id
             case.asked = 0
-            self._on_open(case.job, report)
+            if case.late:
+                self._on_evidence(case.job, "found_late", f"order {report.exchange_order_id} is {report.status}")
+            else:
+                self._on_open(case.job, report)
         self._again(case, 0.0)
 
-    def _not_found(self, case: Case) -> None:
-        now = self._clock.monotonic_ns()
-        past_fence = case.exchange_clock.is_known and case.exchange_clock.now_ms() > case.fence_ms
+    def _not_found(self, case: Case, asked_ns: int, past_fence: bool) -> None:
         self._on_evidence(
             case.job, "not_found", "after the fence" if past_fence else "before the fence: proves nothing"
         )
-        if case.late:
+        if case.late and not case.heard:
             self._close(case)
-            return
-        if past_fence:
-            if not case.absent_ns or now - case.absent_ns[-1] >= LOOKUPS_APART_SEC * NS_PER_SEC:
-                case.absent_ns.append(now)
+        elif past_fence and not case.heard:
+            if not case.absent_ns or asked_ns - case.absent_ns[-1] >= LOOKUPS_APART_SEC * NS_PER_SEC:
+                case.absent_ns.append(asked_ns)
             if len(case.absent_ns) >= 2:
                 self._prove_absence(case)
-                return
-            self._again(case, LOOKUPS_APART_SEC)
-            return
-        self._again(case, 0.0)
+            else:
+                self._again(case, LOOKUPS_APART_SEC)
+        else:
+            self._again(case, 0.0)
 
     def _prove_absence(self, case: Case) -> None:
         """The last step of the proof: no order of the account carries one of our ids."""
@@ -224,25 +228,28 @@ class Settler:
                 self._on_evidence(case.job, "listed", f"order {report.exchange_order_id}")
                 self._found(case, report)
                 return
+        if case.heard:
+            self._again(case, 0.0)
+            return
         self._on_evidence(case.job, "absent", "not found twice after the fence, and not listed")
         self._on_absent(case.job)
         case.late = True
+        case.first_answer_ns = 0  # the late looks have a deadline of their own
         case.busy = False
-        self._schedule(case, LATE_LOOK_SEC)
+        self._schedule(case, 0.0 if case.nudged else LATE_LOOK_SEC)
 
     def _again(self, case: Case, pause_sec: float) -> None:
         now = self._clock.monotonic_ns()
         case.busy = False
-        if case.late:
-            self._close(case)
-            return
+        exists = case.accepted or case.heard
         if case.first_answer_ns and now - case.first_answer_ns > self._deadline_ns:
             self._close(case)
-            what = (
-                "the exchange took the order but does not show it" if case.accepted else "the look-ups did not answer"
-            )
-            self._on_undecided(case.job, what)
+            if exists or not case.late:
+                what = "the exchange knows the order but does not show it" if exists else "the look-ups did not answer"
+                self._on_undecided(case.job, what)
             return
+        if case.late and not exists:
+            pause_sec = max(pause_sec, LATE_LOOK_SEC)
         pauses = ACKED_PAUSES_SEC if case.accepted else UNKNOWN_PAUSES_SEC
         pause = 0.0 if case.nudged else max(pause_sec, pauses[min(case.asked, len(pauses) - 1)])
         case.asked += 1

@@ -20,6 +20,9 @@ from ..model import AccountId, Environment, Fill, OrderReport, Side
 from ..views import FINAL_STATES, CopyState, CopyView, LeaderOrderState, LeaderOrderView
 from .schema import attempts, copies, evidence, fills, frames, leader_orders, meta
 
+# What a person may have copied after all: nothing of these was executed.
+DECIDABLE = (CopyState.FAILED, CopyState.STALE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -300,6 +303,91 @@ def last_copies(connection: Connection) -> dict[str, CopyView]:
     return {row.account_id: _copy_view(row, row.leader_base, row.leader_quote) for row in connection.execute(statement)}
 
 
+def one_copy(connection: Connection, copy_id: str) -> Row[Any] | None:
+    """Return a copy with its leader order's share, identity and sums."""
+    orders = leader_orders.c
+    statement = (
+        select(
+            copies,
+            orders.share,
+            orders.created_ms,
+            orders.filled_base.label("leader_base"),
+            orders.filled_quote.label("leader_quote"),
+        )
+        .join(leader_orders)
+        .where(copies.c.id == copy_id)
+    )
+    return connection.execute(statement).first()
+
+
+def copy_again(connection: Connection, failed: Row[Any], copy_id: str, by: str, wall_ms: int) -> bool:
+    """Write the copy that takes a failed one's place; False where somebody had decided about it before."""
+    if not _decide(connection, failed.id, by):
+        return False
+    connection.execute(
+        copies.insert().values(
+            id=copy_id,
+            leader_order_id=failed.leader_order_id,
+            account_id=failed.account_id,
+            ordinal=failed.ordinal + 1,
+            account_name=failed.account_name,
+            exchange=failed.exchange,
+            env=failed.env,
+            side=failed.side,
+            state=CopyState.PLANNED,
+            size_asset=failed.size_asset,
+            asked_by=by,
+            updated_wall_ms=wall_ms,
+        )
+    )
+    note(connection, failed.id, wall_ms, "copied_again", f"as {copy_id}, asked by {by}")
+    return True
+
+
+def leave(connection: Connection, copy_id: str, by: str, wall_ms: int) -> bool:
+    """Note who decided that a copy is not made up for; False where somebody had decided about it before."""
+    if not _decide(connection, copy_id, by):
+        return False
+    note(connection, copy_id, wall_ms, "left", f"by {by}")
+    return True
+
+
+def _decide(connection: Connection, copy_id: str, by: str) -> bool:
+    statement = (
+        copies.update()
+        .where(copies.c.id == copy_id, copies.c.decided_by == "", copies.c.state.in_(DECIDABLE))
+        .values(decided_by=by)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def decide_share(
+    connection: Connection, order_id: int, values: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Give an undecided leader order its share and its rows; False where it is not undecided (any more)."""
+    statement = (
+        leader_orders.update()
+        .where(leader_orders.c.id == order_id, leader_orders.c.state == LeaderOrderState.UNDECIDED)
+        .values(**values)
+    )
+    if connection.execute(statement).rowcount != 1:
+        return False
+    if rows:
+        connection.execute(copies.insert(), [{**row, "leader_order_id": order_id} for row in rows])
+    return True
+
+
+def copy_view(row: Row[Any]) -> CopyView:
+    """Return the view of a row that `one_copy` found."""
+    return _copy_view(row, row.leader_base, row.leader_quote)
+
+
+def created_ms(connection: Connection, order_id: int) -> int:
+    """Return when a leader order was created (exchange time)."""
+    found = connection.execute(select(leader_orders.c.created_ms).where(leader_orders.c.id == order_id)).scalar()
+    return int(found or 0)
+
+
 def count_states(connection: Connection) -> dict[CopyState, int]:
     """Count the copies that are not final, by state."""
     found = connection.execute(
@@ -372,6 +460,8 @@ def _copy_view(row: Row[Any], leader_base: Decimal, leader_quote: Decimal) -> Co
         attempts=row.attempts,
         latency_ms=row.latency_ms,
         asked_by=row.asked_by,
+        decided_by=row.decided_by,
+        is_open=row.state in DECIDABLE and not row.decided_by,
         updated=wall_text(row.updated_wall_ms),
     )
 

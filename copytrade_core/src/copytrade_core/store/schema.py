@@ -116,6 +116,7 @@ copies = Table(
     Column("id", Text, primary_key=True),  # the 20 characters that its client order ids carry
     Column("leader_order_id", ForeignKey("leader_orders.id"), nullable=False),
     Column("account_id", Text, nullable=False),
+    Column("ordinal", Integer, nullable=False, default=1),  # above 1: a person asked for it to be copied now
     Column("account_name", Text, nullable=False),
     Column("exchange", Text, nullable=False),
     Column("env", Text, nullable=False),
@@ -138,8 +139,9 @@ copies = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("latency_ms", JSON, nullable=False, default=dict),
     Column("asked_by", Text, nullable=False, default=""),
+    Column("decided_by", Text, nullable=False, default=""),  # who decided what becomes of it after it had failed
     Column("updated_wall_ms", BigInteger, nullable=False),
-    UniqueConstraint("leader_order_id", "account_id", name="one_copy_per_follower"),
+    UniqueConstraint("leader_order_id", "account_id", "ordinal", name="one_copy_per_follower"),
     Index("copies_by_account", "account_id", "leader_order_id"),
     Index("copies_by_state", "state"),
 )
