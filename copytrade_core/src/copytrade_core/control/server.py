@@ -53,7 +53,7 @@ from .protocol import (
 log = logging.getLogger(__name__)
 
 URGENT = frozenset({"stop_copying", "pause_account"})
-ASKS_EXCHANGE = frozenset({"add_account", "update_account", "verify_account", "resume_account", "set_leader"})
+ONLY_LOOKS = frozenset(name for name in METHODS if name.startswith(("get_", "list_"))) | {"status", "doctor"}
 CALLS_AT_ONCE = 16
 LOOKS_AT_ONCE = 8
 CALLS_WAITING = 128  # of one client; more are refused at once
@@ -229,7 +229,7 @@ class ControlServer:
         elif name in URGENT:
             self._submit(self._urgent, self._answer, client, number, name, params)
         elif client.waiting.acquire(blocking=False):
-            pool = self._slow if name in ASKS_EXCHANGE else self._looks
+            pool = self._looks if name in ONLY_LOOKS else self._slow
             self._submit(pool, self._answer_in_turn, client, number, name, params)
         else:
             client.send(number, error=error_to_wire(CopytradeError("too many calls at once; try again", kind="busy")))
