@@ -229,3 +229,18 @@ def test_a_malformed_endpoint_is_refused(endpoints):
 
 def test_one_read_of_balances_costs_its_share_of_the_minute(exchange):
     assert exchange.balance_read_cost_sec() == pytest.approx(0.4)
+
+
+def test_another_order_than_the_one_asked_for_is_no_answer(rest, connector):
+    rest.on[ORDER] = ok(recorded("order"))
+
+    with pytest.raises(OutcomeUnknown):
+        connector.find_order("cp-1-8", "51000001")
+
+
+@pytest.mark.parametrize("payload", [[], None, {}, {"canTrade": True}, "text", {"canTrade": True, "balances": [1]}])
+def test_an_account_of_another_shape_is_no_answer(rest, connector, payload):
+    rest.on |= {ACCOUNT: ok(payload), TEST_ORDER: ok({})}
+
+    with pytest.raises(OutcomeUnknown):
+        connector.verify()

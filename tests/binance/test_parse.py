@@ -1,3 +1,4 @@
+import contextlib
 import json
 from dataclasses import replace
 from decimal import Decimal
@@ -283,3 +284,52 @@ def test_numbers_may_come_as_json_numbers():
     as_numbers = parse.loads(json.dumps(event).replace('"0.00099000"', "0.00099000"))
 
     assert replace(parse.event(as_numbers)) == parse.event(event)
+
+
+def nasty_variants(payload):
+    """Every variant of *payload* with one value, at any depth, replaced by something out of place."""
+    for nasty in (None, [], {}, "x", -1, True, [None]):
+        yield nasty
+        if isinstance(payload, dict):
+            for name, value in payload.items():
+                for variant in nasty_variants(value):
+                    yield payload | {name: variant}
+        elif isinstance(payload, list):
+            for index, value in enumerate(payload):
+                for variant in nasty_variants(value):
+                    yield [*payload[:index], variant, *payload[index + 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("account", parse.account),
+        ("account", parse.can_trade),
+        ("account", parse.uid),
+        ("api_restrictions", parse.restrictions),
+        ("order", parse.order),
+        ("my_trades", parse.trades),
+        ("exchange_info", lambda payload: parse.rules(payload, BTC_USDT, "BTCUSDT")),
+        ("exchange_info", parse.weight_limit),
+    ],
+)
+def test_whatever_is_out_of_place_is_read_or_refused_but_never_crashes(name, read):
+    payload = recorded(name)
+    if name == "exchange_info":
+        del payload["symbols"][0]["filters"][6:]  # the rest is not looked at
+    for variant in nasty_variants(payload):
+        with contextlib.suppress(OutcomeUnknown):
+            read(variant)
+
+
+def test_no_misshapen_order_reply_crashes(prepared):
+    for variant in nasty_variants(recorded("order_full")):
+        with contextlib.suppress(OutcomeUnknown):
+            parse.order_reply(variant, prepared)
+
+
+def test_no_misshapen_event_crashes():
+    for frame in recorded("events_market_buy"):
+        for variant in nasty_variants(frame["event"]):
+            with contextlib.suppress(OutcomeUnknown):
+                parse.event(variant)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -136,7 +137,7 @@ class Line:
 class FakeWsApi:
     """Answers by ``on[method](line, request)``: a result, ``(status, error)``, or ``None`` for silence."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.lines: list[Line] = []
         self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
         self.on: dict[str, Callable[[Line, dict[str, Any]], Any]] = {
@@ -146,8 +147,8 @@ class FakeWsApi:
             "session.subscriptions": lambda line, request: [{"subscriptionId": n} for n in line.subscriptions],
         }
         self.silent = False
-        self._server = serve(self._serve, "127.0.0.1", 0, compression=None)
-        self.url = f"ws://127.0.0.1:{self._server.socket.getsockname()[1]}/ws-api/v3"
+        self._server = serve(self._serve, "127.0.0.1", 0, compression=None, ssl=tls)
+        self.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{self._server.socket.getsockname()[1]}/ws-api/v3"
         self._thread = threading.Thread(target=self._server.serve_forever, name="fake-ws-api")
         self._thread.start()
 

@@ -24,10 +24,11 @@ from urllib.parse import urlsplit
 
 import certifi
 import websocket
+from websocket import ABNF
+
 from copytrade_core.accounts.budget import Priority
 from copytrade_core.clock import NS_PER_SEC, Clock
 from copytrade_core.errors import ExchangeError, NotSent, OutcomeUnknown, RateLimited, StreamInterrupted
-from websocket import ABNF
 
 from . import parse
 from .errors import EXCHANGE, http_error

@@ -38,7 +38,7 @@ from copytrade_core.model import (
 )
 
 from . import parse
-from .errors import EXCHANGE
+from .errors import EXCHANGE, unreadable
 from .gateway import BinanceGateway
 from .limits import WEIGHT_PER_MINUTE, Limits
 from .rest import Rest
@@ -123,7 +123,7 @@ class BinanceConnector(Connector):
         can prove that it may not withdraw.
         """
         payload = self._rest.account(self.signer)
-        if needs_trade and payload.get("canTrade") is not True:
+        if needs_trade and not parse.can_trade(payload):
             raise AuthenticationFailed(
                 "Binance does not let this account trade", kind="account_blocked", exchange=EXCHANGE
             )
@@ -243,6 +243,8 @@ class BinanceConnector(Connector):
                 return _archived(client_order_id, exchange_order_id)
             raise
         report = parse.order(payload)
+        if report.client_order_id != client_order_id:
+            raise unreadable("it is about another order than the one asked for")
         if not report.status.is_final or report.filled_base == 0:
             return report
         params = {"symbol": self._exchange.symbol, "orderId": report.exchange_order_id}

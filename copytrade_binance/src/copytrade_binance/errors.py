@@ -129,7 +129,7 @@ def http_error(
             code=text,
             ours=True,
         )
-    if status == 403 and code is None:
+    if status == 403 and code not in CODES:
         return RateLimited(
             "Binance's firewall turned the request away",
             retry_after_sec=60.0 if retry_after_sec is None else retry_after_sec,

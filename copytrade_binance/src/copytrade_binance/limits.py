@@ -36,6 +36,8 @@ class Limits:
     def observe_frame(self, rate_limits: Any) -> None:
         """Take over what the ``rateLimits`` of a WebSocket answer say is used."""
         for row in rate_limits if isinstance(rate_limits, list) else ():
+            if not isinstance(row, dict) or not isinstance(row.get("count"), int):
+                continue
             if (row.get("rateLimitType"), row.get("interval")) == ("REQUEST_WEIGHT", "MINUTE"):
                 self.weight.observe(row["count"])
 

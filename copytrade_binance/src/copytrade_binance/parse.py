@@ -139,6 +139,11 @@ def account(payload: Any) -> BalanceSnapshot:
     )
 
 
+def can_trade(payload: Any) -> bool:
+    """Return whether the account, not the key, may trade, from the answer of ``account``."""
+    return _field(payload, "canTrade") is True
+
+
 def uid(payload: Any) -> str:
     """Return the account's own id from the answer of ``account``."""
     return str(_integer(payload, "uid"))
@@ -155,7 +160,7 @@ def restrictions(payload: Any) -> KeyPermissions:
         or _field(payload, "permitsUniversalTransfer") is not False,
         ip_restricted=_field(payload, "ipRestrict") is True,
         expires_ms=_integer(payload, "tradingAuthorityExpirationTime")
-        if "tradingAuthorityExpirationTime" in payload
+        if payload.get("tradingAuthorityExpirationTime") is not None
         else None,
     )
 
@@ -201,7 +206,8 @@ def _common_step(steps: list[Decimal]) -> Decimal:
 def weight_limit(payload: Any) -> int | None:
     """Return the request weight a minute that ``exchangeInfo`` grants an address; ``None`` if it does not say."""
     for row in _list(payload, "rateLimits"):
-        if (row.get("rateLimitType"), row.get("interval"), row.get("intervalNum")) == ("REQUEST_WEIGHT", "MINUTE", 1):
+        kind = (_field(row, "rateLimitType"), _field(row, "interval"), _field(row, "intervalNum"))
+        if kind == ("REQUEST_WEIGHT", "MINUTE", 1):
             return _integer(row, "limit")
     return None
 
@@ -223,7 +229,8 @@ def order_reply(payload: Any, prepared: PreparedOrder) -> OrderAck:
     time_ms = _integer(payload, "transactTime")
     report = None
     if "status" in payload:
-        fills = tuple(_reply_fill(row, time_ms) for row in payload.get("fills", ()))
+        rows = _list(payload, "fills") if "fills" in payload else ()
+        fills = tuple(_reply_fill(row, time_ms) for row in rows)
         report = order(payload | {"time": time_ms, "updateTime": time_ms}, fills)
     return OrderAck(
         exchange_order_id=ExchangeOrderId(str(_integer(payload, "orderId"))),
@@ -336,13 +343,13 @@ def execution_report(payload: Any) -> ExecutionReport:
             base_quantity=BaseQuantity(_positive(payload, "l")),
             quote_amount=QuoteAmount(_positive(payload, "Y")),
             commission=_positive(payload, "n"),
-            commission_asset=payload.get("N") or "",
+            commission_asset=_text(payload, "N"),
             time_ms=transaction_ms,
         )
     return ExecutionReport(
         exchange_order_id=ExchangeOrderId(str(_integer(payload, "i"))),
         # When an order is canceled, `c` is the id of the cancel and `C` the order's own.
-        client_order_id=ClientOrderId(payload.get("C") or _text(payload, "c")),
+        client_order_id=ClientOrderId(_text(payload, "C" if payload.get("C") else "c")),
         exchange_symbol=_text(payload, "s"),
         side=_side(payload, "S"),
         order_type=_text(payload, "o"),

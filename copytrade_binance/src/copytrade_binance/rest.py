@@ -20,13 +20,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
-from copytrade_core.accounts.budget import Priority
-from copytrade_core.clock import ExchangeClock
-from copytrade_core.errors import ExchangeError, NotSent, OutcomeUnknown
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+
+from copytrade_core.accounts.budget import Priority
+from copytrade_core.clock import ExchangeClock
+from copytrade_core.errors import ExchangeError, NotSent, OutcomeUnknown
 
 from . import parse
 from .errors import EXCHANGE, http_error, unreadable

@@ -15,14 +15,15 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, urlencode
 
-from copytrade_core.errors import AuthenticationFailed
-from copytrade_core.model import Credentials
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from copytrade_core.errors import AuthenticationFailed
+from copytrade_core.model import Credentials
 
 _HEADER_TEXT = re.compile(r"[\x21-\x7e]{1,256}")  # what may stand in an HTTP header without changing it
 

@@ -79,6 +79,7 @@ class Api:
         self.address = Budget(clock, "Bitget", limit=ADDRESS_LIMIT, window_sec=60.0)
         self._public = Pace(clock)
         self._lock = threading.Lock()
+        self._paces: dict[str, Pace] = {}
         self._refused: deque[tuple[int, str]] = deque(maxlen=16)
 
     def get(self, route: Route, *, keep_open: int = 0, **params: str) -> Envelope:
@@ -91,6 +92,11 @@ class Api:
         self.address.spend(1, priority, 0.0 if keep_open else READ_WAIT_SEC)
         answer = self.transport.send("GET", target(route, params), _HEADERS, keep_open=keep_open)
         return self.classified(answer, route, "", self._public)
+
+    def pace_of(self, account: str) -> Pace:
+        """Return the pace of an account. Bitget counts by account: its old key and its new one share it."""
+        with self._lock:
+            return self._paces.setdefault(account, Pace(self.clock))
 
     def classified(self, answer: Answer, route: Route, account: str, pace: Pace) -> Envelope:
         """Return the envelope of a success; raise what anything else means."""
@@ -167,7 +173,7 @@ class AccountApi:
     def __init__(self, api: Api, account: str, signer: Signer) -> None:
         self.shared = api
         self.signer = signer
-        self.pace = Pace(api.clock)
+        self.pace = api.pace_of(account)
         self._account = account
         # Demo keys are refused without it, production keys with it.
         self._headers = {**_HEADERS, "paptrading": "1"} if api.demo else _HEADERS

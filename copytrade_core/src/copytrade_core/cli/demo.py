@@ -29,7 +29,7 @@ from ..trader import CopyTrader
 from ..views import AccountState, LeaderOrderView, book_json
 from .audit import audit
 from .local import ScriptedLeader, call_json, simulators
-from .output import book_table
+from .output import book_table, say, show
 
 BOOK_SEC = 60
 PAUSE_SEC = 4.0
@@ -119,7 +119,9 @@ def _once(
         click.echo(dumps_exact(shapes, indent=2))
     else:
         for book in books:
-            console.print(book_table(book))
+            say()
+            show(book_table(book))
+        say()
     for problem in problems:
         console.print(f"[red]wrong:[/red] {problem}")
     if not problems:
@@ -143,7 +145,7 @@ def _go_on(trader: TraderApi, leader: ScriptedLeader, data_dir: Path, console: C
                 share = Decimal(chance.randrange(5, 40)) / 100
                 amount = (leader.free("BTC") * share).quantize(Decimal("0.00001"), rounding=ROUND_DOWN)
                 order_id = leader.sell(amount)
-            console.print(book_table(_closed(trader, order_id)))
+            show(book_table(_closed(trader, order_id)))
             time.sleep(PAUSE_SEC)
     except KeyboardInterrupt:
         console.print("The demo has ended; its data is gone.")

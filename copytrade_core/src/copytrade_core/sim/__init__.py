@@ -1,5 +1,6 @@
 """What every exchange's simulator is built from. Needs the extra ``sim`` (``pip install "copytrade-core[sim]"``)."""
 
+from . import wire
 from .faults import WIRE_FAULTS, Fault, FaultBoard, UnknownFault, Untidiness
 from .ledger import Holding, LedgerError, SimAccount, SimFill, SimKey, SimOrder
 from .matching import Book, Change, Market, MarketRules, OrderRefused, Step
@@ -33,4 +34,5 @@ __all__ = [
     "World",
     "running_simulators",
     "simulate_forever",
+    "wire",
 ]

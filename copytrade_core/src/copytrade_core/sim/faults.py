@@ -108,6 +108,10 @@ class FaultBoard:
     def clear(self, name: str | None = None) -> None:
         self._armed = [fault for fault in self._armed if name is not None and fault.name != name]
 
+    @property
+    def any_armed(self) -> bool:
+        return bool(self._armed)
+
     def armed(self) -> list[dict[str, Any]]:
         return [asdict(fault) for fault in self._armed]
 

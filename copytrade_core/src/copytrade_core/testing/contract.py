@@ -175,7 +175,8 @@ class ConnectorContract:
     def test_verify_tells_whose_key_it_is(
         self, exchange: Exchange, credentials: Credentials, fake_exchange: FakeExchange
     ) -> None:
-        first, second = (exchange.open_connector(AccountId(name), credentials) for name in ("one", "two"))
+        # Two connectors of one account at once, as when its key is replaced.
+        first, second = (exchange.open_connector(ACCOUNT, credentials) for _ in range(2))
 
         check = first.verify()
 
