@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from copytrade_core import CopyTrader, Settings, Side, Vault
+from copytrade_core import CopyTrader, Settings, Vault
 from copytrade_core.plugins import Plugins
+from copytrade_core.sim import running_simulators
 from copytrade_core.views import AccountState, CopyState
-from memory_exchange import MASTER_KEY, MemoryExchange, closed_book, keys
+from memory_exchange import MASTER_KEY, closed_book
 
 ACME = Path(__file__).parent.parent / "plugins" / "acme"
 
@@ -156,39 +157,43 @@ def acme(installed, monkeypatch):
 
 
 def test_it_is_traded_on_like_the_exchanges_that_came_with_the_engine(acme, tmp_path):
-    plugins = Plugins.discover()
-    world = MemoryExchange()
-    world.open("leader", "10000", "1")
-    plugins.register(world, "memory")
     credentials = acme.open_account("carl", Decimal("0.87654321"), Decimal("4321.98765432"))
     (account,) = acme.accounts.values()
-    settings = Settings(data_dir=tmp_path, endpoints={"acme": {"test": {"rest": acme.origin}}})
-    Vault.create(settings.vault_path, MASTER_KEY)
+    free = dict(account.free)
+    with running_simulators(binance_followers=1, seed=3) as sims:
+        endpoints = json.loads(Path(sims["endpoints_file"]).read_text())
+        settings = Settings(data_dir=tmp_path, endpoints={**endpoints, "acme": {"test": {"rest": acme.origin}}})
+        Vault.create(settings.vault_path, MASTER_KEY)
+        with CopyTrader.open(settings=settings, master_key=MASTER_KEY) as trader:
+            trader.start()
+            wrong = trader.add_account("carl, mistyped", "acme", "test", {**credentials, "pin": "000000"})
+            assert (wrong.state, wrong.error_kind) == (AccountState.DISABLED, "wrong_passphrase")
+            trader.remove_account(wrong.id)
+            assert trader.add_account("carl", "acme", "test", credentials).state is AccountState.ACTIVE
+            assert trader.set_leader("binance", "test", sims["binance"]["leader"]).connected
+            trader.start_copying()
 
-    with CopyTrader.open(settings=settings, plugins=plugins, master_key=MASTER_KEY) as trader:
-        trader.start()
-        wrong = trader.add_account("carl, mistyped", "acme", "test", {**credentials, "pin": "000000"})
-        assert (wrong.state, wrong.error_kind) == (AccountState.DISABLED, "wrong_passphrase")
-        trader.remove_account(wrong.id)
-        assert trader.add_account("carl", "acme", "test", credentials).state is AccountState.ACTIVE
-        trader.set_leader("memory", "test", keys("leader"))
-        trader.start_copying()
+            bought = sims.place("leader", side="BUY", quote=Decimal(2500))
+            book = closed_book(trader, bought["order_id"], timeout_sec=30)
 
-        bought = world.leader_trades("leader", Side.BUY, quote="2500")
-        book = closed_book(trader, bought.exchange_order_id)
+            (copy,) = book.copies
+            assert copy.state is CopyState.FILLED
+            assert book.share == Fraction(bought["executed_quote"]) / Fraction(bought["free_quote_before"])
+            assert copy.sent == floored(book.share, free["USDT"], "0.01")
+            assert copy.filled_base == Decimal(account.orders[0]["base"])
 
-        (copy,) = book.copies
-        assert book.share == Fraction(1, 4)
-        assert (copy.state, copy.sent) == (CopyState.FILLED, Decimal("1080.49"))
-        assert copy.filled_base == Decimal(account.orders[0]["base"])
+            free = dict(account.free)
+            sold = sims.place("leader", side="SELL", quantity=Decimal("0.01"))
+            book = closed_book(trader, sold["order_id"], timeout_sec=30)
 
-        free = account.free["BTC"]
-        sold = world.leader_trades("leader", Side.SELL, base="0.21")
-        book = closed_book(trader, sold.exchange_order_id)
+            (copy,) = book.copies
+            assert copy.state is CopyState.FILLED
+            assert copy.sent == floored(book.share, free["BTC"], "0.00001")
+            assert [order["ref"] for order in account.orders] == [
+                copy.client_order_id for copy in reversed(trader.list_copies())
+            ]
 
-        (copy,) = book.copies
-        assert book.share == Fraction(1, 5)
-        assert copy.sent == free / 5 // Decimal("0.00001") * Decimal("0.00001")
-        assert [order["ref"] for order in account.orders] == [
-            copy.client_order_id for copy in reversed(trader.list_copies())
-        ]
+
+def floored(share: Fraction, free: Decimal, step: str) -> Decimal:
+    """Return *share* of *free*, rounded down to *step*, in exact arithmetic."""
+    return int(share * Fraction(free) / Fraction(step)) * Decimal(step)
