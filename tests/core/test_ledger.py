@@ -142,10 +142,19 @@ def test_a_position_between_two_buys_of_one_millisecond_is_not_taken_for_the_who
     assert leader.share(first) == Fraction(1, 4)
 
     second = leader.buys(1000, 2500, number=20)
-    assert leader.share(second) is None  # the exchange is asked
+    assert leader.share(second) == Fraction(1, 3)  # the sum tells that the first is in the position, the second not
     leader.rest(1000, USDT=5000)
 
     assert (leader.share(first), leader.share(second)) == (Fraction(1, 4), Fraction(1, 3))
+
+
+def test_many_orders_of_one_millisecond_each_find_what_the_one_before_left():
+    leader = Leader(USDT=10_000)
+    orders = [leader.buys(1000, 1000, number=10 * number) for number in range(1, 5)]
+    for left in (8000, 6000, 9000, 7000):  # their positions arrive in any order
+        leader.position(1000, USDT=left)
+
+    assert [leader.share(order) for order in orders] == [Fraction(1, count) for count in (10, 9, 8, 7)]
 
 
 @pytest.mark.parametrize(

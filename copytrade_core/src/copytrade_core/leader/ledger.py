@@ -20,8 +20,9 @@ from fractions import Fraction
 
 from ..model import BalanceSnapshot, BalanceSource
 
-KEEP_MS = 15 * 60 * 1000
+KEEP_MS = 2 * 60 * 1000
 STAMP_SLACK_MS = 2000
+END_OF_MS = 1 << 62
 AGREE = Fraction(1, 1000)  # two estimates are "the same" within 0.1 %
 
 
@@ -49,11 +50,67 @@ class Delta:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """An absolute figure and how far it reaches: deltas up to ``cut`` are in it, later ones are not."""
+
+    absolute: Absolute
+    cut: Moment
+    is_exact: bool  # the cut was found by the sum, not only by the stamp
+
+    @property
+    def free(self) -> Decimal:
+        return self.absolute.free
+
+
 @dataclass(slots=True)
 class _Asset:
     absolutes: list[Absolute] = field(default_factory=list)  # by time_ms, then arrival
     deltas: list[Delta] = field(default_factory=list)  # by moment
     keys: set[str] = field(default_factory=set)
+    cached: list[Figure] | None = None  # of `figures`, until something is told
+
+    def figures(self) -> list[Figure]:
+        """Return the absolute figures in the order of what they hold."""
+        if self.cached is None:
+            found: list[Figure] = []
+            for absolute in self.absolutes:
+                before = [figure for figure in found if figure.absolute.time_ms < absolute.time_ms]
+                found.append(self._reach(absolute, before[-1] if before else None))
+                # Two figures of one millisecond may have arrived in the wrong order.
+                found.sort(key=lambda figure: (figure.cut, figure.absolute.arrival))
+            self.cached = found
+        return self.cached
+
+    def _reach(self, absolute: Absolute, before: Figure | None) -> Figure:
+        """Find out which deltas a figure holds: the stamp says so to the millisecond, the sum exactly.
+
+        Several orders can share a millisecond with a figure from between them, and an exchange may stamp a
+        balance a moment before the fill that caused it. From the figure before it, add one delta after the other:
+        where the sum is the figure, it reaches that far.
+        """
+        stamp = absolute.time_ms
+        whole = Figure(absolute, Moment(stamp, END_OF_MS), is_exact=False)
+        if before is None:
+            return whole
+        since = [delta for delta in self.deltas if delta.moment > before.cut]
+        running = before.free + sum((d.free for d in since if d.moment.time_ms < stamp), Decimal(0))
+        same = [delta for delta in since if delta.moment.time_ms == stamp]
+        exact = Moment(stamp, -1) if running == absolute.free else None
+        for delta in same:
+            running += delta.free
+            exact = delta.moment if running == absolute.free else exact
+        if exact is not None:
+            return Figure(absolute, exact if same else whole.cut, is_exact=True)
+        for delta in since:
+            if stamp < delta.moment.time_ms <= stamp + STAMP_SLACK_MS:
+                running += delta.free
+                if running == absolute.free:
+                    return Figure(absolute, delta.moment, is_exact=True)
+        return whole
+
+    def after(self, cut: Moment) -> Decimal:
+        return sum((delta.free for delta in self.deltas if delta.moment > cut), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +168,9 @@ class BalanceLedger:
             asset = self._assets.setdefault(name, _Asset())
             newest = asset.absolutes[-1].time_ms if asset.absolutes else -1
             is_news = is_news or snapshot.time_ms >= newest
-            time_ms = self._effective_ms(asset, free, snapshot.time_ms)
-            entry = Absolute(time_ms, self._arrivals, free, locked, snapshot.source)
+            entry = Absolute(snapshot.time_ms, self._arrivals, free, locked, snapshot.source)
             insort(asset.absolutes, entry, key=lambda absolute: (absolute.time_ms, absolute.arrival))
+            asset.cached = None
             self._prune(asset)
         return is_news
 
@@ -127,6 +184,7 @@ class BalanceLedger:
             is_new = True
             asset.keys.add(key)
             insort(asset.deltas, Delta(moment, free, key), key=lambda delta: delta.moment)
+            asset.cached = None
         return is_new
 
     def free(self, name: str) -> Decimal | None:
@@ -134,20 +192,21 @@ class BalanceLedger:
         asset = self._assets.get(name)
         if asset is None or not asset.absolutes:
             return None
-        newest = asset.absolutes[-1]
-        return newest.free + self._after(asset, newest.time_ms)
+        newest = asset.figures()[-1]
+        return newest.free + asset.after(newest.cut)
 
     def newest(self, name: str) -> Absolute | None:
         """Return the newest absolute figure of an asset, as it arrived."""
         asset = self._assets.get(name)
-        return asset.absolutes[-1] if asset and asset.absolutes else None
+        return asset.figures()[-1].absolute if asset and asset.absolutes else None
 
     def has_deltas_after_newest(self, name: str) -> bool:
         """Whether `free` is worked out from fills rather than stated by the exchange."""
         asset = self._assets.get(name)
         if asset is None or not asset.absolutes:
             return False
-        return any(delta.moment.time_ms > asset.absolutes[-1].time_ms for delta in asset.deltas)
+        cut = asset.figures()[-1].cut
+        return any(delta.moment > cut for delta in asset.deltas)
 
     def before(
         self, name: str, *, created_ms: int, first: Moment, last: Moment, own: Decimal, first_arrival: int
@@ -161,51 +220,33 @@ class BalanceLedger:
         :param first_arrival: `arrivals` when its first report came.
         """
         asset = self._assets.get(name, _Asset())
-        earlier = [absolute for absolute in asset.absolutes if absolute.time_ms < created_ms]
-        arrived = [absolute for absolute in earlier if absolute.arrival <= first_arrival]
-        anchor = earlier[-1] if earlier else None
+        figures = asset.figures()
+        # By its stamp alone a figure of the order's millisecond may hold the order already.
+        earlier = [f for f in figures if (f.cut < first if f.is_exact else f.absolute.time_ms < created_ms)]
+        arrived = [figure for figure in earlier if figure.absolute.arrival <= first_arrival]
         replayed = None
-        if anchor is not None:
-            replayed = anchor.free + sum(
-                (d.free for d in asset.deltas if d.moment.time_ms > anchor.time_ms and d.moment < first), Decimal(0)
-            )
-        # Two orders can share a millisecond. Of its different figures only the last to arrive can hold all of it, and
-        # what is from before the millisecond is no word on what the second one found.
-        whole = {absolute.time_ms: absolute.free for absolute in asset.absolutes}
+        if earlier:
+            anchor = earlier[-1]
+            replayed = anchor.free + sum((d.free for d in asset.deltas if anchor.cut < d.moment < first), Decimal(0))
+        # What is from before a millisecond is no word on what the second order in it found.
         comes_second = any(d.moment < first and d.moment.time_ms == first.time_ms for d in asset.deltas)
+        # Of figures of one millisecond that only their stamps place, the last to arrive can hold all of it.
+        whole = {figure.absolute.time_ms: figure.free for figure in figures if not figure.is_exact}
+        later = [
+            f for f in figures if f.cut >= last and (f.is_exact or whole[f.absolute.time_ms] == f.absolute.arrival)
+        ]
         # Everything known from the order on and up to a later figure is in that figure: take it all back.
-        figures = [a for a in asset.absolutes if a.time_ms >= last.time_ms and a.free == whole[a.time_ms]]
         since = [delta for delta in asset.deltas if delta.moment > last]
         undone = [
-            later.free - own - sum((d.free for d in since if d.moment.time_ms <= later.time_ms), Decimal(0))
-            for later in figures
+            figure.free - own - sum((d.free for d in since if d.moment <= figure.cut), Decimal(0)) for figure in later
         ]
-        is_of_its_own_time = len(figures) > 1 and figures[0].time_ms == last.time_ms
+        is_of_its_own_time = len(later) > 1 and later[0].absolute.time_ms == last.time_ms
         return Estimates(
             latest=arrived[-1].free if arrived and not comes_second else None,
             replayed=replayed,
             undone=undone[0] if undone else None,
             undone_again=undone[-1] if is_of_its_own_time else None,
         )
-
-    @staticmethod
-    def _effective_ms(asset: _Asset, free: Decimal, time_ms: int) -> int:
-        """Return the time up to which a figure holds everything.
-
-        An exchange may stamp a balance a moment before the fill that caused it. A figure that is exactly what we
-        reckon with all our deltas holds them all, whatever its stamp says.
-        """
-        if not asset.absolutes or not asset.deltas:
-            return time_ms
-        newest, last = asset.absolutes[-1], asset.deltas[-1].moment
-        is_close = newest.time_ms <= time_ms < last.time_ms <= time_ms + STAMP_SLACK_MS
-        if is_close and free == newest.free + BalanceLedger._after(asset, newest.time_ms):
-            return last.time_ms
-        return time_ms
-
-    @staticmethod
-    def _after(asset: _Asset, time_ms: int) -> Decimal:
-        return sum((delta.free for delta in asset.deltas if delta.moment.time_ms > time_ms), Decimal(0))
 
     @staticmethod
     def _prune(asset: _Asset) -> None:
