@@ -288,16 +288,15 @@ def test_numbers_may_come_as_json_numbers():
 
 def nasty_variants(payload):
     """Every variant of *payload* with one value, at any depth, replaced by something out of place."""
-    for nasty in (None, [], {}, "x", -1, True, [None]):
-        yield nasty
-        if isinstance(payload, dict):
-            for name, value in payload.items():
-                for variant in nasty_variants(value):
-                    yield payload | {name: variant}
-        elif isinstance(payload, list):
-            for index, value in enumerate(payload):
-                for variant in nasty_variants(value):
-                    yield [*payload[:index], variant, *payload[index + 1 :]]
+    yield from (None, [], {}, "x", -1, True, [None])
+    if isinstance(payload, dict):
+        for name, value in payload.items():
+            for variant in nasty_variants(value):
+                yield payload | {name: variant}
+    elif isinstance(payload, list):
+        for index, value in enumerate(payload):
+            for variant in nasty_variants(value):
+                yield [*payload[:index], variant, *payload[index + 1 :]]
 
 
 @pytest.mark.parametrize(
@@ -315,8 +314,6 @@ def nasty_variants(payload):
 )
 def test_whatever_is_out_of_place_is_read_or_refused_but_never_crashes(name, read):
     payload = recorded(name)
-    if name == "exchange_info":
-        del payload["symbols"][0]["filters"][6:]  # the rest is not looked at
     for variant in nasty_variants(payload):
         with contextlib.suppress(OutcomeUnknown):
             read(variant)
