@@ -3,12 +3,12 @@
 import threading
 
 import pytest
-from fakes import BTC_USDT, D, FakeClock, fill, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
 from copytrade_core.accounts.balances import TRUST_STREAM_SEC, BalanceBook, fill_deltas
 from copytrade_core.model import BalanceChange, BalanceSource, Side, Symbol
+from fakes import BTC_USDT, D, FakeClock, fill, snapshot
 
 READ = BalanceSource.READ
 

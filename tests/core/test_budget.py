@@ -3,13 +3,13 @@
 import threading
 
 import pytest
-from fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from copytrade_core.accounts.budget import Budget, Priority
 from copytrade_core.clock import Clock
 from copytrade_core.errors import RateLimited
+from fakes import FakeClock
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from fakes import D, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
 from copytrade_core.copying.sizing import share_of
 from copytrade_core.leader.ledger import KEEP_MS, BalanceLedger, Estimates, Moment, agree, choose
 from copytrade_core.model import BalanceSource
+from fakes import D, snapshot
 
 READ = BalanceSource.READ
 

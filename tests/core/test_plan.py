@@ -9,7 +9,6 @@ from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
-from fakes import BTC_USDT, TEST, D, FakeClock, execution
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from copytrade_core.leader.fold import Fold
 from copytrade_core.model import AccountId, Environment, OrderStatus, Side, Symbol
 from copytrade_core.store.vault import AccountRecord, Disabled
 from copytrade_core.views import CopyState, LeaderOrderState
+from fakes import BTC_USDT, TEST, D, FakeClock, execution
 
 SECRET = bytes(range(32))
 LEADER = Leader(exchange="binance", environment=TEST, uid="4711")
@@ -65,7 +65,7 @@ def test_every_follower_has_exactly_one_row():
     followers = [
         follower("active"),
         follower("paused", paused=True),
-        follower("disabled", disabled=Disabled("invalid_key", "the exchange refused the key", 0)),
+        follower("disabled", disabled=Disabled(kind="invalid_key", message="the exchange refused the key", since_ms=0)),
         follower("new", status="CREATED"),
         follower("resumed", resumed_ms=1000),
     ]
@@ -84,7 +84,9 @@ def test_every_follower_has_exactly_one_row():
 
 
 def test_a_refusal_of_the_exchange_hides_a_pause():
-    (row,) = rows(follower(paused=True, disabled=Disabled("ip_not_allowed", "not from this address", 0)))
+    (row,) = rows(
+        follower(paused=True, disabled=Disabled(kind="ip_not_allowed", message="not from this address", since_ms=0))
+    )
 
     assert row["reason_kind"] == "ip_not_allowed"
 

@@ -6,7 +6,6 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from fakes import D, FakeClock, ScriptedConnector, exchange_clock, fill, order_report
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from copytrade_core.copying import settle
 from copytrade_core.copying.settle import Case, SentAttempt, Settler
 from copytrade_core.errors import AuthenticationFailed, OutcomeUnknown, RateLimited
 from copytrade_core.model import OrderStatus
+from fakes import D, FakeClock, ScriptedConnector, exchange_clock, fill, order_report
 
 ONE, TWO = "ct0000copy-1", "ct0000copy-2"
 FENCE_SEC = 15
