@@ -232,9 +232,7 @@ class BalanceLedger:
         comes_second = any(d.moment < first and d.moment.time_ms == first.time_ms for d in asset.deltas)
         # Of figures of one millisecond that only their stamps place, the last to arrive can hold all of it.
         whole = {figure.absolute.time_ms: figure.free for figure in figures if not figure.is_exact}
-        later = [
-            f for f in figures if f.cut >= last and (f.is_exact or whole[f.absolute.time_ms] == f.absolute.arrival)
-        ]
+        later = [f for f in figures if f.cut >= last and (f.is_exact or whole[f.absolute.time_ms] == f.free)]
         # Everything known from the order on and up to a later figure is in that figure: take it all back.
         since = [delta for delta in asset.deltas if delta.moment > last]
         undone = [
