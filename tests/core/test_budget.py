@@ -1,4 +1,4 @@
-"""Request budgets: never more in any window than the exchange allows, orders before reads, and no request lost for ever."""
+"""Request budgets: never more in any window than the exchange allows, and orders before reads."""
 
 import threading
 
