@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, select, text
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from ..errors import CopytradeError, JournalError
+from ..errors import JournalError
 from . import schema
 
 T = TypeVar("T")
@@ -194,7 +194,11 @@ class Journal:
                     try:
                         with connection.begin_nested():
                             results.append((future, work(connection), None))
-                    except (IntegrityError, CopytradeError) as error:
+                    except IntegrityError as error:
+                        results.append((future, None, error))
+                    except DBAPIError:
+                        raise  # the disk or the file: it is not this piece of work alone that cannot be written
+                    except Exception as error:
                         results.append((future, None, error))
         except Exception as error:  # a failed commit or sync: what the file holds is not known any more
             broken = self._broken or JournalError(f"the journal cannot be written: {type(error).__name__}: {error}")
