@@ -254,3 +254,45 @@ def test_limits_can_be_switched_off(sims, classic):
     configure(sims, enforced=False)
 
     assert [classic.get("/api/v2/spot/account/info").code for _ in range(3)] == ["00000"] * 3
+
+
+# -- the admin API -----------------------------------------------------------------------------------------------------
+
+
+def admin(sims, path, **asked):
+    connection = http.client.HTTPConnection(urlsplit(sims["admin"]).netloc, timeout=5)
+    connection.request("POST", path, json.dumps(asked))
+    answer = connection.getresponse()
+    found = json.loads(answer.read())
+    connection.close()
+    return answer.status, found
+
+
+def test_accounts_of_either_family_can_be_opened_while_it_runs(sims):
+    for mode in ("classic", "unified"):
+        status, keys = admin(
+            sims, "/sim/accounts", exchange="bitget", id=mode, options={"mode": mode}, balances={"USDT": "12.34"}
+        )
+        assert (status, keys["mode"]) == (200, mode)
+        assert Decimal(WireClient(sims["bitget"]["rest"], keys).free("USDT")) == Decimal("12.34")
+
+    assert admin(sims, "/sim/accounts", exchange="bitget", options={"mode": "both"})[0] == 400
+
+
+def test_settings_and_faults_are_set_by_name(sims, classic):
+    assert admin(sims, "/sim/settings", exchange="bitget", address_requests=1)[0] == 200
+    assert [classic.get(CLASSIC_READ).code for _ in range(2)] == ["00000", "429"]
+    assert admin(sims, "/sim/drop", exchange="bitget", how="address_blocked", params={"seconds": 0})[0] == 200
+    assert admin(sims, "/sim/settings", exchange="bitget", address_requests=1000)[0] == 200
+    assert admin(sims, "/sim/faults", exchange="bitget", name="code_not_executed", account="bitget-1")[0] == 200
+    assert classic.place("buy", "25").code == "40010"
+
+    status, answer = admin(sims, "/sim/faults", exchange="bitget", name="no_such")
+    assert status == 400 and {"code_executed", "lookup_late", "abort"} <= set(answer["faults"])
+
+
+@pytest.mark.parametrize("name", ["late_answer", "drip", "sliced", "closed_after_reply"])
+def test_a_slow_wire_delivers_refusals_too(sims, classic, name):
+    sims.arm(name, params={"seconds": 0.05, "seconds_per_byte": 0.0005})
+
+    assert classic.place("buy", "0.5").code == "45110"

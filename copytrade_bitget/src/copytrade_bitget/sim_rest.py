@@ -85,36 +85,37 @@ class Rest:
         await world.latency(sim.exchange)
         account_id, client_id = "", ""
         headers: dict[str, str] = {}
+        wire: Fault | None = None
+        response: web.Response | None = None
         try:
             if not sim.guard.admits(request.remote or ""):
                 raise Refused("429")
             route = self._route(request.method, path)
-            params = _params(query)
+            caller = None
             if route.family is None:
                 self._limit(route, path, request.remote or "", headers)
-                caller, fault = None, self._fault(WIRE_FAULTS, None, "query")
+                fault = self._fault(WIRE_FAULTS, None, "query")
             else:
                 caller = self._admit(request, route, target, body)
                 account_id = caller.account.id
                 self._limit(route, path, account_id, headers, caller.account)
                 kind = "order" if route.name == "place-order" else "query"
                 fault = self._fault((*WIRE_FAULTS, *ANSWER_FAULTS), account_id, kind)
+            wire = fault if fault is not None and fault.name in WIRE_FAULTS else None
             ticket = _json(request, body) if request.method == "POST" else {}
             client_id = _shown(ticket.get("clientOid"))
-            if fault is not None and fault.name not in WIRE_FAULTS:
+            if fault is not None and wire is None:
                 response = await self._answer_fault(fault, route, caller, ticket, headers)
-            elif fault is not None and not fault.executed:
-                world.saw(sim.exchange, account_id, f"{request.method} {path}", client_id)
-                return await misbehave(world, request, fault, None)
-            else:
-                data = await self._data(route, caller, params, ticket)
+            elif wire is None or wire.executed:
+                data = await self._data(route, caller, _params(query), ticket)
                 response = self._response(data, route, account_id, headers)
-                if fault is not None:
-                    world.saw(sim.exchange, account_id, f"{request.method} {path}", client_id, response.status)
-                    return await misbehave(world, request, fault, response)
         except Refused as refused:
             response = self._error(refused.code, refused.words, refused.status, headers)
-        world.saw(sim.exchange, account_id, f"{request.method} {path}", client_id, response.status)
+        status = 0 if response is None else response.status
+        world.saw(sim.exchange, account_id, f"{request.method} {path}", client_id, status)
+        if wire is not None:
+            return await misbehave(world, request, wire, response)
+        assert response is not None
         return response
 
     # -- who may call -------------------------------------------------------------------------------------------------

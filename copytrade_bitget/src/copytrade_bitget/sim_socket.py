@@ -45,7 +45,7 @@ PUSH_FAULTS = {
     "pushes_reordered": "the pushes of one order come in reverse order",
 }
 SOCKET_FAULTS = {
-    "handshake_hangs": "the WebSocket handshake is never answered (params: seconds = 60)",
+    "handshake_hangs": "the WebSocket handshake is never answered (of any account; params: seconds = 60)",
     "login_refused": "the login fails (params: code = 30005)",
     "subscribe_refused": "a subscription is refused (params: code = 30001)",
     "no_subscribe_ack": "a subscription works, without its acknowledgement",
