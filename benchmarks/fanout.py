@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 
 from copytrade_core import CopyTrader, Settings, Vault
@@ -41,7 +42,7 @@ def main() -> None:
             trader.start()
             add_accounts(trader, sims)
             for exchange in ("binance", "bitget"):
-                call_json(f"{sims['admin']}/sim/delay", {"exchange": exchange, "ms": chosen.delay_ms})
+                call_json(f"{sims['admin']}/sim/delay", {"exchange": exchange, "request_ms": chosen.delay_ms})
             measure(trader, ScriptedLeader(sims), chosen.rounds)
 
 
@@ -49,7 +50,10 @@ def measure(trader: CopyTrader, leader: ScriptedLeader, rounds: int) -> None:
     last: list[float] = []
     steps: dict[tuple[str, str], list[float]] = {}
     for turn in range(rounds):
-        order = leader.buy(leader.free("USDT").quantize(1) // 50) if turn % 2 == 0 else leader.sell(leader.free("BTC").quantize(leader.STEP) / 50 // leader.STEP * leader.STEP)
+        if turn % 2 == 0:
+            order = leader.buy((leader.free("USDT") / 50).quantize(Decimal("0.01")))
+        else:
+            order = leader.sell((leader.free("BTC") / 50).quantize(Decimal("0.00001")))
         book = wait_for(trader, order)
         accepted = [copy.latency_ms["accepted"] for copy in book.copies if "accepted" in copy.latency_ms]
         for copy in book.copies:
@@ -59,7 +63,9 @@ def measure(trader: CopyTrader, leader: ScriptedLeader, rounds: int) -> None:
         print(f"{book.side:4} {len(accepted)}/{len(book.copies)} accepted, last after {max(accepted):.0f} ms")
     for (exchange, step), values in sorted(steps.items()):
         cut = statistics.quantiles(values, n=20)[18] if len(values) > 1 else values[0]
-        print(f"{exchange:8} {step:9} p50 {statistics.median(values):7.1f} ms   p95 {cut:7.1f} ms   max {max(values):7.1f} ms")
+        print(
+            f"{exchange:8} {step:9} p50 {statistics.median(values):6.1f}  p95 {cut:6.1f}  max {max(values):6.1f} ms"
+        )
     cut = statistics.quantiles(last, n=20)[18] if len(last) > 1 else last[0]
     print(f"last acknowledgement: p50 {statistics.median(last):.0f} ms, p95 {cut:.0f} ms over {rounds} leader orders")
 

@@ -100,6 +100,7 @@ class Feed:
             plain = {"seq": event.seq, "t": event.t, "kind": event.kind, "text": event.text, **event.data}
             for implementation in self._plugins.hook.copytrade_on_event.get_hookimpls():
                 try:
-                    implementation.function(event=plain)
-                except Exception:
+                    # An observer takes the parameters that it wants.
+                    implementation.function(*([plain] if implementation.argnames else []))
+                except (Exception, SystemExit):
                     log.exception("the observer %s failed", implementation.plugin_name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from ..clock import wall_text
 from ..codec import to_wire
@@ -36,7 +36,22 @@ class Claim:
     timestamp_ms: int
     recv_window_ms: int
     fence_ms: int
-    inputs: Mapping[str, Any]  # columns of `copies`: the inputs of the sum
+    inputs: Mapping[str, Any]  # the columns `CLAIM_INPUTS`
+
+
+# The inputs of a sum, which a claim writes.
+CLAIM_INPUTS = ("free_before", "balance_age_ms", "balance_source", "computed", "step", "sent")
+_CLAIM = (
+    copies.update()
+    .where(copies.c.id == bindparam("of_copy"))
+    .values(
+        state=bindparam("to_state"),
+        attempts=bindparam("to_attempts"),
+        client_order_id=bindparam("to_client_order_id"),
+        updated_wall_ms=bindparam("to_updated"),
+        **{name: bindparam(f"to_{name}") for name in CLAIM_INPUTS},
+    )
+)
 
 
 def plan(connection: Connection, order: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int:
@@ -71,19 +86,22 @@ def claim(connection: Connection, claims: Sequence[Claim], wall_ms: int) -> set[
         )
     )
     taken = [wanted[row.id] for row in found if row.attempts == wanted[row.id].n - 1]
-    for item in taken:
-        connection.execute(
-            copies.update()
-            .where(copies.c.id == item.copy_id)
-            .values(
-                state=CopyState.SUBMITTING,
-                attempts=item.n,
-                client_order_id=item.client_order_id,
-                updated_wall_ms=wall_ms,
-                **item.inputs,
-            )
-        )
     if taken:
+        # One statement for all followers of a burst: it stands between the leader's report and the orders.
+        connection.execute(
+            _CLAIM,
+            [
+                {
+                    "of_copy": item.copy_id,
+                    "to_state": CopyState.SUBMITTING,
+                    "to_attempts": item.n,
+                    "to_client_order_id": item.client_order_id,
+                    "to_updated": wall_ms,
+                    **{f"to_{name}": item.inputs[name] for name in CLAIM_INPUTS},
+                }
+                for item in taken
+            ],
+        )
         connection.execute(
             attempts.insert(),
             [
