@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 LEADER = AccountId("leader")
 CONNECTIONS = ("leader-a", "leader-b")
-CROSS_CHECK_WAIT_SEC = 0.05  # for a figure from after the order to confirm the one from before it
+CROSS_CHECK_WAIT_SEC = 0.025  # for a figure from after the order to confirm the one from before it
 FINAL_WAIT_SEC = 2.0
 PROOF_SEC = 6.0
 TICK_SEC = 0.5
