@@ -317,7 +317,8 @@ def test_an_alias_hides_nothing(tmp_path):
     path = tmp_path / "hidden.py"
     path.write_text(
         "from time import sleep as rest\nimport requests as r\nfrom datetime import datetime\nimport datetime as dt\n"
-        "def late():\n    from random import uniform\n    rest(1), r.get(''), datetime.now(), dt.datetime.now(), uniform()\n"
+        "def late():\n    from random import uniform\n    uniform()\n"
+        "rest(1), r.get(''), datetime.now(), dt.datetime.now()\n"
     )
 
     assert {name for name, _ in calls_of(path)} == {"time.sleep", "requests.get", "datetime.now", "random.uniform"}
