@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -121,7 +121,7 @@ class Plugins:
         if implementation is None:
             return ()
         try:
-            described: Iterable[ExchangeDescription] = implementation()
+            described: Sequence[ExchangeDescription] = tuple(implementation())
             for description in described:
                 if description.id in self._descriptions:
                     raise ExchangeNameTaken(f"another plug-in already provides {description.id!r}")
