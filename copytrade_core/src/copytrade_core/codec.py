@@ -37,5 +37,7 @@ def dumps_exact(value: Any, *, indent: int | None = None) -> str:
 
 def _exact_number(value: Any) -> Any:
     if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError(f"{value} is not a number that JSON can hold")
         return simplejson.RawJSON(format(value, "f"))
     raise TypeError(f"{type(value).__name__} has no place in JSON")

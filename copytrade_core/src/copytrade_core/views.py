@@ -7,7 +7,7 @@ Times that a person sees are ISO 8601 text in UTC; ages and latencies are number
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import ROUND_DOWN, Decimal
+from decimal import Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -148,8 +148,7 @@ class LeaderOrderView:
         """The share as a fraction 0-1 of 8 places, rounded down."""
         if self.share is None:
             return None
-        exact = Decimal(self.share.numerator) / Decimal(self.share.denominator)
-        return exact.quantize(Decimal("0.00000001"), rounding=ROUND_DOWN)
+        return plain_fraction(self.share, 8).quantize(Decimal("0.00000001"))
 
     def counts(self) -> dict[str, int]:
         """Count the rows: ``fanout`` are those not skipped; ``ok + fail + pending = fanout``."""
@@ -359,7 +358,8 @@ def copy_json(copy: CopyView) -> dict[str, Any]:
 def plain_fraction(value: Fraction, places: int = 16) -> Decimal:
     """Return *value* as a decimal of at most *places* places, cut, never rounded up."""
     scale = 10**places
-    return Decimal(value.numerator * scale // value.denominator).scaleb(-places).normalize()
+    # From text and in a context of its own: the ambient one rounds at 28 digits, and not always down.
+    return Decimal(f"{value.numerator * scale // value.denominator}E-{places}").normalize(Context(prec=1000))
 
 
 def account_json(account: AccountView, base: str, quote: str) -> dict[str, Any]:
