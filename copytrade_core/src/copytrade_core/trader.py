@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,11 +17,13 @@ from sqlalchemy.exc import IntegrityError
 from .accounts.balances import BalanceBook
 from .accounts.service import AccountService, Follower, state_of
 from .api import TraderApi
-from .clock import NS_PER_MS, NS_PER_SEC, Clock, wall_text
-from .copying.dispatch import Dispatcher, final_state
+from .clock import NS_PER_MS, Clock, wall_text
+from .copying.by_person import Decisions
+from .copying.dispatch import Dispatcher
 from .copying.gate import EVERYBODY, HALT, CopyGate
 from .copying.jobs import Job
-from .copying.plan import Decision, Leader, copy_id_again, copy_rows, order_row
+from .copying.plan import Decision, Leader, copy_rows, order_row
+from .diagnosis import examine
 from .errors import Conflict, CopytradeError, EngineHalted, InvalidRequest, JournalError, NotFound
 from .exchanges import Exchanges, OpenExchange
 from .feed import Feed
@@ -32,11 +32,8 @@ from .leader.fold import FoldedOrder
 from .leader.watcher import LEADER, LeaderWatcher
 from .model import (
     AccountId,
-    ClientOrderId,
     Environment,
-    ExchangeOrderId,
     ExecutionReport,
-    OrderReport,
     Side,
 )
 from .plugins import Plugins
@@ -67,8 +64,6 @@ log = logging.getLogger(__name__)
 RECENT = 50
 PAGE_LIMIT = 1000
 DRAIN_SEC = 15.0
-BY_PERSON_NS = 30 * NS_PER_SEC  # what a person asks for now is sent within this time or not at all
-LOW_DISK_BYTES = 200 * 1024 * 1024
 
 
 class CopyTrader(TraderApi):
@@ -122,6 +117,17 @@ class CopyTrader(TraderApi):
             feed=self._feed,
             install_tag=vault.install_tag,
             on_death=self._thread_died,
+        )
+        self._decisions = Decisions(
+            clock=self._clock,
+            journal=self._journal,
+            vault=vault,
+            accounts=self._accounts,
+            dispatcher=self._dispatcher,
+            halts=self._halts,
+            feed=self._feed,
+            symbol=settings.symbol,
+            secret=self._secret,
         )
 
     @classmethod
@@ -384,213 +390,35 @@ class CopyTrader(TraderApi):
         ]
 
     def doctor(self) -> list[Finding]:
-        findings = [
-            Finding(check="engine", level="error", text=f"halted: {halt.reason}", remedy=f"ends with {halt.ends_when}")
-            for halt in self._halts.all()
-        ] or [Finding(check="engine", level="ok", text=f"running since {self._since}")]
-        findings += self._doctor_files()
-        for opened in self._exchanges.all():
-            if opened.error or not opened.clock.is_known:
-                findings.append(
-                    Finding(
-                        check=opened.label,
-                        level="error",
-                        text=opened.error or "its clock has not been measured",
-                        remedy="check the connection and this machine's clock",
-                    )
-                )
-            else:
-                findings.append(Finding(check=opened.label, level="ok", text="reached; its clock is known"))
-        for report in self._plugins.reports:
-            if report.error:
-                findings.append(
-                    Finding(
-                        check=f"plug-in {report.name}",
-                        level="error",
-                        text=report.error,
-                        remedy=f"reinstall or remove {report.distribution or report.name}",
-                    )
-                )
-        leader = self.get_leader()
-        if leader is None:
-            findings.append(Finding(check="leader", level="warning", text="none is set", remedy="copytrade leader set"))
-        elif not leader.connected:
-            findings.append(
-                Finding(check="leader", level="error", text=leader.error or "not heard", remedy="copytrade leader show")
-            )
-        else:
-            findings.append(Finding(check="leader", level="ok", text=f"heard on {leader.connections} connections"))
-        for follower in self._accounts.all():
-            if follower.refusal is not None:
-                kind, reason = follower.refusal
-                findings.append(
-                    Finding(
-                        check=f"account {follower.record.name}",
-                        level="warning" if kind == "paused" else "error",
-                        text=reason,
-                        remedy="copytrade accounts resume" if kind == "paused" else "copytrade accounts verify",
-                    )
-                )
-        return findings
+        return examine(
+            settings=self._settings,
+            since=self._since,
+            halts=self._halts.all(),
+            exchanges=self._exchanges.all(),
+            plugins=self._plugins.reports,
+            leader=self.get_leader(),
+            followers=self._accounts.all(),
+        )
 
     # --- what a person decides ---
 
     def settle_copy(self, copy_id: str, executed: bool, exchange_order_id: str = "", by: str = "") -> CopyView:
-        row = self._copy_row(copy_id)
-        if row.state != CopyState.NEEDS_PERSON:
-            raise Conflict(f"the copy is {row.state}: it does not need a person", field="id")
-        with self._journal.reading() as connection:
-            sent = rows.attempts_of(connection, copy_id)
-        found = self._look_up(row, sent, exchange_order_id)
-        if executed:
-            if found is None or not found.status.is_final:
-                raise Conflict(
-                    "the exchange does not show a final order for it; give the order id that the exchange shows",
-                    field="exchange_order_id",
-                )
-            state, kind, reason = final_state(found)
-            values = {"reason_kind": kind, "reason": reason, "decided_by": by}
-            wall_ms = self._clock.wall_ms()
-            self._journal.write(
-                lambda connection: rows.executed(connection, copy_id, state, found, wall_ms, row.latency_ms, **values)
-            )
-            self._accounts.read_soon(AccountId(row.account_id))
-        else:
-            if found is not None:
-                raise Conflict(f"the exchange shows its order {found.exchange_order_id}", field="executed")
-            self._journal.write(
-                lambda connection: rows.move(
-                    connection,
-                    copy_id,
-                    CopyState.FAILED,
-                    self._clock.wall_ms(),
-                    reason_kind="settled_by_person",
-                    reason=f"settled as not executed by {by}" if by else "settled as not executed by a person",
-                )
-            )
-        self._feed.publish("copy", f"{row.account_name}: settled by {by or 'a person'}", copy_id=copy_id)
-        return self._copy_view(copy_id)
+        return self._decisions.settle(copy_id, executed, exchange_order_id, by)
 
     def leave_copy(self, copy_id: str, by: str = "") -> CopyView:
-        row = self._copy_row(copy_id)
-        who, wall_ms = by or "a person", self._clock.wall_ms()
-        if not self._journal.write(lambda connection: rows.leave(connection, copy_id, who, wall_ms)):
-            raise Conflict(_not_open(row), field="id")
-        self._feed.publish("copy", f"{row.account_name}: left as it is by {who}", copy_id=copy_id)
-        return self._copy_view(copy_id)
+        return self._decisions.leave(copy_id, by)
 
     def copy_now(self, copy_id: str, by: str = "") -> CopyView:
-        row = self._copy_row(copy_id)
-        if row.state not in rows.DECIDABLE or row.decided_by:
-            raise Conflict(_not_open(row), field="id")
-        self._check_may_copy(row)
-        new_id = copy_id_again(self._secret, copy_id, row.ordinal + 1)
-        who, wall_ms = by or "a person", self._clock.wall_ms()
-        if not self._journal.write(lambda connection: rows.copy_again(connection, row, new_id, who, wall_ms)):
-            raise Conflict(_not_open(self._copy_row(copy_id)), field="id")
-        self._dispatcher.planned([self._job_by_person(new_id, row)])
-        self._feed.publish("copy", f"{row.account_name}: copied now, asked by {who}", copy_id=new_id)
-        return self._copy_view(new_id)
+        return self._decisions.copy_now(copy_id, by)
 
     def copy_event_now(self, event_id: str, by: str = "") -> LeaderOrderView:
-        refused: CopytradeError | None = None
-        for copy in self.get_event(event_id).copies:
-            if copy.is_open:
-                try:
-                    self.copy_now(copy.id, by)
-                except CopytradeError as error:  # one follower's reason must not keep the others from theirs
-                    refused = refused or error
-        after = self.get_event(event_id)
-        if refused is not None and all(not copy.asked_by for copy in after.copies):
-            raise refused
-        return after
-
-    def decide_share(self, event_id: str, share: Fraction, by: str = "") -> LeaderOrderView:
-        if not 0 < share <= 1:
-            raise InvalidRequest("a share is above 0 and at most 1", field="share")
-        order = self.get_event(event_id)
-        watcher = self._watcher
-        if watcher is None or (watcher.leader.exchange, watcher.leader.environment) != (order.exchange, order.env):
-            raise Conflict("this order is not of the present leader", field="id")
-        who, now_ns = by or "a person", self._clock.monotonic_ns()
-        secret, symbol = self._secret, self._settings.symbol
-        with self._journal.reading() as connection:
-            created_ms = rows.created_ms(connection, int(event_id))
-        identity = (order.order_id, created_ms)
-        copies = copy_rows(
-            secret, watcher.leader, symbol, identity, order.side, None, self._accounts.all(), self._clock
-        )
-        values = {
-            "state": LeaderOrderState.COPIED,
-            "share": share,
-            "balance_how": "by_person",
-            "reason_kind": "share_by_person",
-            "reason": f"the share was given by {who}",
-        }
-        if not self._journal.write(lambda connection: rows.decide_share(connection, int(event_id), values, copies)):
-            raise Conflict("this order is not (or no longer) waiting for its share", field="id")
-        self._dispatcher.planned(
-            [
-                _job(copy, int(event_id), share, order.side, created_ms, now_ns + BY_PERSON_NS, heard_ns=0)
-                for copy in copies
-                if copy["state"] == CopyState.PLANNED
-            ]
-        )
-        self._feed.publish("leader_order", f"the share of order {event_id} was given by {who}", event_id=event_id)
+        self._decisions.copy_all_now(self.get_event(event_id), by)
         return self.get_event(event_id)
 
-    def _check_may_copy(self, row: Row[Any]) -> None:
-        """Refuse a copy by a person that could not leave, or that could double an order.
-
-        :raises Conflict, EngineHalted: and why.
-        """
-        if halt := self._halts.of_all() or self._halts.of(f"{row.exchange}/{row.env}"):
-            raise EngineHalted(f"the engine is halted: {halt.reason}; it ends with {halt.ends_when}")
-        if not self._vault.copying:
-            raise Conflict("copying is stopped; start it first", kind="copying_stopped")
-        follower = self._accounts.get(row.account_id)
-        if follower is None:
-            raise Conflict("the account was removed", kind="removed")
-        if follower.refusal is not None:
-            raise Conflict(f"{follower.record.name}: {follower.refusal[1]}", kind=follower.refusal[0])
-        with self._journal.reading() as connection:
-            sent = rows.attempts_of(connection, row.id)
-        # After an outcome that was once unknown the exchange is asked again first: it may have come late.
-        if any(attempt.outcome not in ("not_sent", "refused") for attempt in sent):
-            found = self._look_up(row, sent, "")
-            if found is not None:
-                raise Conflict(f"the exchange shows its order {found.exchange_order_id}: it was executed", field="id")
-
-    def _look_up(self, row: Row[Any], sent: Sequence[Row[Any]], exchange_order_id: str) -> OrderReport | None:
-        """Ask the exchange for a copy's order. :raises ExchangeError: it did not answer: nothing may be concluded."""
-        if not sent:
-            return None
-        connector = self._accounts.settling_connector(row.account_id, sent[-1].key_fingerprint)
-        if connector is None:
-            raise Conflict("the account and its key are gone: nobody can ask the exchange", kind="removed")
-        for attempt in reversed(sent):
-            wanted = ExchangeOrderId(exchange_order_id) if exchange_order_id else None
-            found = connector.find_order(ClientOrderId(attempt.client_order_id), wanted)
-            if found is not None:
-                return found
-        return None
-
-    def _job_by_person(self, copy_id: str, row: Row[Any]) -> Job:
-        deadline_ns = self._clock.monotonic_ns() + BY_PERSON_NS
-        copy = {**row._mapping, "id": copy_id}
-        return _job(
-            copy, row.leader_order_id, row.share, Side(row.side), row.created_ms, deadline_ns, 0, by_person=True
-        )
-
-    def _copy_row(self, copy_id: str) -> Row[Any]:
-        with self._journal.reading() as connection:
-            row = rows.one_copy(connection, copy_id)
-        if row is None:
-            raise NotFound(f"there is no copy {copy_id}", field="id")
-        return row
-
-    def _copy_view(self, copy_id: str) -> CopyView:
-        return rows.copy_view(self._copy_row(copy_id))
+    def decide_share(self, event_id: str, share: Fraction, by: str = "") -> LeaderOrderView:
+        watcher = self._watcher
+        self._decisions.share(self.get_event(event_id), share, watcher.leader if watcher else None, by)
+        return self.get_event(event_id)
 
     def list_feed(self, after: int = 0, limit: int = 200) -> list[FeedEvent]:
         return self._feed.since(after, _page(limit))
@@ -787,36 +615,6 @@ class CopyTrader(TraderApi):
             last_copy=last.get(record.id),
         )
 
-    def _doctor_files(self) -> list[Finding]:
-        data_dir = self._settings.data_dir
-        findings = []
-        free = shutil.disk_usage(data_dir).free
-        level = "ok" if free > LOW_DISK_BYTES else "error"
-        findings.append(
-            Finding(
-                check="disk",
-                level=level,
-                text=f"{free // 2**20:,} MiB free",
-                remedy="" if level == "ok" else "make room",
-            )
-        )
-        for path in (self._settings.vault_path, self._settings.journal_path):
-            if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-                findings.append(
-                    Finding(check=path.name, level="error", text="others can read it", remedy=f"chmod 600 {path}")
-                )
-        if self._settings.endpoints:
-            names = ", ".join(sorted(self._settings.endpoints))
-            findings.append(
-                Finding(
-                    check="endpoints",
-                    level="warning",
-                    text=f"{names} are replaced by addresses on this machine: nothing here is real",
-                    remedy="unset COPYTRADE_ENDPOINTS to trade",
-                )
-            )
-        return findings
-
 
 def _job(
     copy: Mapping[str, Any],
@@ -826,8 +624,6 @@ def _job(
     created_ms: int,
     deadline_ns: int,
     heard_ns: int,
-    *,
-    by_person: bool = False,
 ) -> Job:
     """Return the job of a PLANNED row."""
     return Job(
@@ -841,14 +637,7 @@ def _job(
         created_ms=created_ms,
         deadline_ns=deadline_ns,
         heard_ns=heard_ns,
-        by_person=by_person,
     )
-
-
-def _not_open(row: Row[Any]) -> str:
-    if row.state not in rows.DECIDABLE:
-        return f"the copy is {row.state}: there is nothing to make up for"
-    return f"{row.decided_by} has decided about this copy before"
 
 
 def _page(limit: int) -> int:

@@ -1,0 +1,252 @@
+"""What a person decides about copies: settle, leave, copy now, give a share. Each is recorded with who and when.
+
+A copy by a person is a new row that takes the failed one's place. It is allowed only where nothing was executed:
+after an outcome that was once unknown the exchange is asked again first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import Row
+
+from ..accounts.service import AccountService
+from ..clock import NS_PER_SEC, Clock
+from ..errors import Conflict, CopytradeError, EngineHalted, InvalidRequest, NotFound
+from ..feed import Feed
+from ..halts import Halts
+from ..model import AccountId, ClientOrderId, ExchangeOrderId, OrderReport, Side, Symbol
+from ..store import book as rows
+from ..store.journal import Journal
+from ..store.vault import Vault
+from ..views import CopyState, CopyView, LeaderOrderState, LeaderOrderView
+from .dispatch import Dispatcher, final_state
+from .jobs import Job
+from .plan import Leader, copy_id_again, copy_rows
+
+BY_PERSON_NS = 30 * NS_PER_SEC  # what a person asks for now is sent within this time or not at all
+SOMEBODY = "a person"
+
+
+class Decisions:
+    """Carries out what a person decides. Thread-safe: the journal lets each decision be made once."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        journal: Journal,
+        vault: Vault,
+        accounts: AccountService,
+        dispatcher: Dispatcher,
+        halts: Halts,
+        feed: Feed,
+        symbol: Symbol,
+        secret: bytes,
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._vault = vault
+        self._accounts = accounts
+        self._dispatcher = dispatcher
+        self._halts = halts
+        self._feed = feed
+        self._symbol = symbol
+        self._secret = secret
+
+    def settle(self, copy_id: str, executed: bool, exchange_order_id: str, by: str) -> CopyView:
+        """See `TraderApi.settle_copy`. The exchange is asked in either case: it has the last word."""
+        row = self._row(copy_id)
+        if row.state != CopyState.NEEDS_PERSON:
+            raise Conflict(f"the copy is {row.state}: it does not need a person", field="id")
+        who, wall_ms = by or SOMEBODY, self._clock.wall_ms()
+        found = self._look_up(row, exchange_order_id)
+        if executed:
+            if found is None or not found.status.is_final:
+                raise Conflict(
+                    "the exchange does not show a final order for it; give the order id that the exchange shows",
+                    field="exchange_order_id",
+                )
+            state, kind, reason = final_state(found)
+            self._journal.write(
+                lambda connection: rows.executed(
+                    connection,
+                    copy_id,
+                    state,
+                    found,
+                    wall_ms,
+                    row.latency_ms,
+                    reason_kind=kind,
+                    reason=reason,
+                    decided_by=who,
+                )
+            )
+            self._accounts.read_soon(AccountId(row.account_id))
+        else:
+            if found is not None:
+                raise Conflict(f"the exchange shows its order {found.exchange_order_id}", field="executed")
+            self._journal.write(
+                lambda connection: rows.move(
+                    connection,
+                    copy_id,
+                    CopyState.FAILED,
+                    wall_ms,
+                    reason_kind="settled_by_person",
+                    reason=f"settled as not executed by {who}",
+                )
+            )
+        self._feed.publish("copy", f"{row.account_name}: settled by {who}", copy_id=copy_id)
+        return self._view(copy_id)
+
+    def leave(self, copy_id: str, by: str) -> CopyView:
+        """See `TraderApi.leave_copy`."""
+        row = self._row(copy_id)
+        who, wall_ms = by or SOMEBODY, self._clock.wall_ms()
+        if not self._journal.write(lambda connection: rows.leave(connection, copy_id, who, wall_ms)):
+            raise Conflict(_not_open(self._row(copy_id)), field="id")
+        self._feed.publish("copy", f"{row.account_name}: left as it is by {who}", copy_id=copy_id)
+        return self._view(copy_id)
+
+    def copy_now(self, copy_id: str, by: str) -> CopyView:
+        """See `TraderApi.copy_now`."""
+        row = self._row(copy_id)
+        if row.state not in rows.DECIDABLE or row.decided_by:
+            raise Conflict(_not_open(row), field="id")
+        self._check_may_copy(row)
+        new_id = copy_id_again(self._secret, copy_id, row.ordinal + 1)
+        who, wall_ms = by or SOMEBODY, self._clock.wall_ms()
+        if not self._journal.write(lambda connection: rows.copy_again(connection, row, new_id, who, wall_ms)):
+            raise Conflict(_not_open(self._row(copy_id)), field="id")
+        columns = {**row._mapping, "id": new_id}
+        self._send([self._job(columns, row.leader_order_id, row.share, Side(row.side), row.created_ms)])
+        self._feed.publish("copy", f"{row.account_name}: copied now, asked by {who}", copy_id=new_id)
+        return self._view(new_id)
+
+    def copy_all_now(self, order: LeaderOrderView, by: str) -> None:
+        """`copy_now` for every open copy of *order*; raises the first refusal only where nothing could be copied."""
+        refusals: list[CopytradeError] = []
+        wanted = [copy for copy in order.copies if copy.is_open]
+        for copy in wanted:
+            try:
+                self.copy_now(copy.id, by)
+            except CopytradeError as error:  # one follower's reason must not keep the others from theirs
+                refusals.append(error)
+        if not wanted:
+            raise Conflict("no copy of this order waits for a decision", field="id")
+        if len(refusals) == len(wanted):
+            raise refusals[0]
+
+    def share(self, order: LeaderOrderView, share: Fraction, leader: Leader | None, by: str) -> None:
+        """See `TraderApi.decide_share`."""
+        if not 0 < share <= 1:
+            raise InvalidRequest("a share is above 0 and at most 1", field="share")
+        if leader is None or (leader.exchange, leader.environment) != (order.exchange, order.env):
+            raise Conflict("this order is not of the present leader", field="id")
+        order_id = int(order.id)
+        with self._journal.reading() as connection:
+            created_ms = rows.created_ms(connection, order_id)
+        copies = copy_rows(
+            self._secret,
+            leader,
+            self._symbol,
+            (order.order_id, created_ms),
+            order.side,
+            None,
+            self._accounts.all(),
+            self._clock,
+        )
+        who = by or SOMEBODY
+        values = {
+            "state": LeaderOrderState.COPIED,
+            "share": share,
+            "balance_how": "by_person",
+            "reason_kind": "share_by_person",
+            "reason": f"the share was given by {who}",
+        }
+        if not self._journal.write(lambda connection: rows.decide_share(connection, order_id, values, copies)):
+            raise Conflict("this order is not (or no longer) waiting for its share", field="id")
+        self._send(
+            [
+                self._job(copy, order_id, share, order.side, created_ms)
+                for copy in copies
+                if copy["state"] == CopyState.PLANNED
+            ]
+        )
+        self._feed.publish("leader_order", f"the share of order {order.id} was given by {who}", event_id=order.id)
+
+    def _check_may_copy(self, row: Row[Any]) -> None:
+        """Refuse a copy by a person that could not leave, or that could double an order.
+
+        :raises Conflict, EngineHalted: and why.
+        """
+        if halt := self._halts.of_all() or self._halts.of(f"{row.exchange}/{row.env}"):
+            raise EngineHalted(f"the engine is halted: {halt.reason}; it ends with {halt.ends_when}")
+        if not self._vault.copying:
+            raise Conflict("copying is stopped; start it first", kind="copying_stopped")
+        follower = self._accounts.get(row.account_id)
+        if follower is None:
+            raise Conflict("the account was removed", kind="removed")
+        if follower.refusal is not None:
+            kind, reason = follower.refusal
+            raise Conflict(f"{follower.record.name}: {reason}", kind=kind)
+        found = self._look_up(row, "")
+        if found is not None:
+            raise Conflict(f"the exchange shows its order {found.exchange_order_id}: it was executed", field="id")
+
+    def _look_up(self, row: Row[Any], exchange_order_id: str) -> OrderReport | None:
+        """Ask the exchange for what a copy may have sent; ``None``: there is nothing, or nothing can have been.
+
+        :raises ExchangeError: it did not answer: nothing may be concluded.
+        """
+        with self._journal.reading() as connection:
+            sent = rows.attempts_of(connection, row.id)
+        doubtful = [attempt for attempt in sent if attempt.outcome not in ("not_sent", "refused")]
+        if not doubtful:
+            return None
+        connector = self._accounts.settling_connector(row.account_id, doubtful[-1].key_fingerprint)
+        if connector is None:
+            raise Conflict("the account and its key are gone: nobody can ask the exchange", kind="removed")
+        named = ExchangeOrderId(exchange_order_id) if exchange_order_id else None
+        for attempt in reversed(doubtful):
+            found = connector.find_order(ClientOrderId(attempt.client_order_id), named)
+            if found is not None:
+                if found.client_order_id != attempt.client_order_id:
+                    raise Conflict("that order does not carry this copy's id", field="exchange_order_id")
+                return found
+        return None
+
+    def _job(self, columns: Mapping[str, Any], order_id: int, share: Fraction, side: Side, created_ms: int) -> Job:
+        return Job(
+            copy_id=columns["id"],
+            leader_order_id=order_id,
+            account_id=columns["account_id"],
+            account_name=columns["account_name"],
+            exchange_label=f"{columns['exchange']}/{columns['env']}",
+            side=side,
+            share=share,
+            created_ms=created_ms,
+            deadline_ns=self._clock.monotonic_ns() + BY_PERSON_NS,
+            heard_ns=0,
+            by_person=True,
+        )
+
+    def _send(self, jobs: Sequence[Job]) -> None:
+        self._dispatcher.planned(jobs)
+
+    def _row(self, copy_id: str) -> Row[Any]:
+        with self._journal.reading() as connection:
+            row = rows.one_copy(connection, copy_id)
+        if row is None:
+            raise NotFound(f"there is no copy {copy_id}", field="id")
+        return row
+
+    def _view(self, copy_id: str) -> CopyView:
+        return rows.copy_view(self._row(copy_id))
+
+
+def _not_open(row: Row[Any]) -> str:
+    if row.state not in rows.DECIDABLE:
+        return f"the copy is {row.state}: there is nothing to make up for"
+    return f"{row.decided_by} has decided about this copy before"
