@@ -317,6 +317,7 @@ def last_copies(connection: Connection) -> dict[str, CopyView]:
             newest_of,
             (newest_of.c.account_id == copies.c.account_id) & (newest_of.c.newest == copies.c.leader_order_id),
         )
+        .order_by(copies.c.ordinal)  # of a failed copy and the one in its place the later one stays
     )
     return {row.account_id: _copy_view(row, row.leader_base, row.leader_quote) for row in connection.execute(statement)}
 
