@@ -345,7 +345,8 @@ def test_an_error_code_can_come_with_and_without_the_order(sims, client, code, d
 def test_an_order_can_execute_long_after_the_answer_said_time_out(sims, client):
     sims.arm("executes_late", params={"seconds": 0.2})
 
-    assert client.place("buy", "25", "late").code == "40010"
+    window = {} if client.unified else {"requestTime": str(int(time.time() * 1000)), "receiveWindow": "100"}
+    assert client.place("buy", "25", "late", **window).code == "40010"
     assert client.found("clientOid=late") is None
     assert client.final("clientOid=late")["clientOid"] == "late"
 

@@ -49,7 +49,16 @@ class Ticket:
 
 async def place_order(sim: BitgetSimulator, account: SimAccount, family: Family, asked: dict[str, Any]) -> Any:
     """Take an order in and return the acknowledgement: ids and nothing else. :raises Refused: nothing was done."""
-    ticket = (_classic_ticket if family == "classic" else _unified_ticket)(sim, asked)
+    return await accept(sim, account, family, checked(sim, family, asked))
+
+
+def checked(sim: BitgetSimulator, family: Family, asked: dict[str, Any]) -> Ticket:
+    """Check all of an order that does not depend on the account. :raises Refused: something is wrong with it."""
+    return (_classic_ticket if family == "classic" else _unified_ticket)(sim, asked)
+
+
+async def accept(sim: BitgetSimulator, account: SimAccount, family: Family, ticket: Ticket) -> Any:
+    """Take a checked order in and return the acknowledgement. :raises Refused: nothing was done."""
     order = _take_in(sim, account, family, ticket)
     fault = sim.world.faults.take(tuple(ORDER_FAULTS), sim.exchange, account.id, "order")
     _schedule(sim, account, order, fault)

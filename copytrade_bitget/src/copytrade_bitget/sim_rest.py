@@ -22,7 +22,7 @@ from copytrade_core.sim.wire import misbehave, page
 from . import sim_answers as answers
 from .sim_codes import WORDS, Family, Refused
 from .sim_limits import SlidingWindow
-from .sim_orders import ORDER_FAULTS, place_order
+from .sim_orders import ORDER_FAULTS, accept, checked, place_order
 from .sim_sign import rest_prehash, sign
 from .sim_strange import STRANGE_KINDS, distort
 
@@ -203,9 +203,11 @@ class Rest:
             await place_order(sim, caller.account, route.family, ticket)
         elif name == "executes_late" and route.name == "place-order":
             account, family = caller.account, route.family
+            # Checked on arrival, its receive window too: what is late is only what happens behind that.
+            order = checked(sim, family, ticket)
 
             def take_in() -> None:
-                sim.sockets.in_background(_quietly(place_order(sim, account, family, ticket)))
+                sim.sockets.in_background(_quietly(accept(sim, account, family, order)))
 
             sim.later(1000 * fault.number("seconds", 9), take_in)
         words = str(fault.params.get("words") or WORDS.get(str(code), "Unknown error"))
