@@ -16,11 +16,10 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
-from fake_trader import FakeTrader, a_copy, an_account
 from rich.cells import cell_len
 
+from copytrade_core.cli import history, output
 from copytrade_core.cli import main as main_module
-from copytrade_core.cli import output
 from copytrade_core.cli.export import cell
 from copytrade_core.cli.main import main
 from copytrade_core.codec import dumps_exact
@@ -42,6 +41,7 @@ from copytrade_core.views import (
     book_json,
     status_json,
 )
+from fake_trader import FakeTrader, a_copy, an_account
 
 NOW = "2026-11-22T14:35:57.457Z"
 API_KEY, API_SECRET, PASSPHRASE = "KEYabcdefghijkl", "SECRETabcdefghijkl", "PASSabcdefghij"
@@ -183,7 +183,7 @@ def test_status_in_json_is_the_shape_of_the_api_with_exact_numbers(run: Any, tra
     result = run("status", "--json")
 
     assert result.exit_code == 0
-    assert json.loads(result.output) == json.loads(dumps_exact(status_json(view, "BTC", "USDT")))
+    assert json.loads(result.output) == json.loads(dumps_exact(status_json(view)))
     assert '"freeBTC": 0.00000001' in result.output
     assert '"freeUSDT": 43210.12345678' in result.output
 
@@ -682,3 +682,17 @@ def test_nothing_that_was_typed_is_logged(run: Any, trader: FakeTrader, caplog: 
     assert result.exit_code == 1
     assert "list_exchanges" not in caplog.text, "frames are logged"
     assert API_SECRET not in caplog.text + result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("0.25", Fraction(1, 4)), ("25%", Fraction(1, 4)), ("1/4", Fraction(1, 4)), ("100%", Fraction(1))],
+)
+def test_a_share_may_be_written_in_three_ways(text, share):
+    assert history._read_share(text) == share
+
+
+@pytest.mark.parametrize("text", ["-1", "1e-1", "٥", " 5", "5_0", "NaN", "1/0", "", "0x10"])
+def test_a_share_that_is_no_plain_number_is_refused(text):
+    with pytest.raises(click.ClickException):
+        history._read_share(text)

@@ -316,13 +316,14 @@ class CopyTrader(TraderApi):
 
     def status(self) -> StatusView:
         with self._journal.reading() as connection:
-            recent = rows.order_views(connection, rows.latest_orders(RECENT))
+            recent = rows.order_summaries(connection, rows.latest_orders(RECENT))
             last = rows.last_copies(connection)
             open_states = rows.count_states(connection)
         needs_person = open_states.get(CopyState.NEEDS_PERSON, 0)
         needs_person += sum(order.state is LeaderOrderState.UNDECIDED for order in recent)
         return StatusView(
             running=self._vault.copying,
+            symbol=str(self._settings.symbol),
             copying_since=wall_text(self._vault.copying_since_ms) if self._vault.copying else "",
             engine_since=self._since,
             halts=self._halts.all(),

@@ -6,6 +6,7 @@ Times that a person sees are ISO 8601 text in UTC; ages and latencies are number
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from enum import StrEnum
@@ -142,6 +143,7 @@ class LeaderOrderView:
     share: Fraction | None = None
     heard_ms: float | None = None  # from the exchange's transaction time to our hearing it
     copies: tuple[CopyView, ...] = ()
+    tally: dict[str, int] = field(default_factory=dict)  # of its rows by state, where they were left out
 
     @property
     def share_text(self) -> Decimal | None:
@@ -152,16 +154,12 @@ class LeaderOrderView:
 
     def counts(self) -> dict[str, int]:
         """Count the rows: ``fanout`` are those not skipped; ``ok + fail + pending = fanout``."""
-        rows = [copy for copy in self.copies if copy.state is not CopyState.SKIPPED]
-        ok = sum(copy.state.is_ok for copy in rows)
-        pending = sum(not copy.state.is_final for copy in rows)
-        return {
-            "fanout": len(rows),
-            "ok": ok,
-            "fail": len(rows) - ok - pending,
-            "pending": pending,
-            "skipped": len(self.copies) - len(rows),
-        }
+        states = self.tally or Counter(copy.state.value for copy in self.copies)
+        skipped = states.get(CopyState.SKIPPED, 0)
+        fanout = sum(states.values()) - skipped
+        ok = sum(count for state, count in states.items() if CopyState(state).is_ok)
+        pending = sum(count for state, count in states.items() if not CopyState(state).is_final)
+        return {"fanout": fanout, "ok": ok, "fail": fanout - ok - pending, "pending": pending, "skipped": skipped}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,12 +215,13 @@ class Halt:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusView:
     running: bool  # copying is on
+    symbol: str = "BTC/USDT"
     copying_since: str = ""
     engine_since: str = ""
     halts: tuple[Halt, ...] = ()
     leader: LeaderView | None = None
     followers: tuple[AccountView, ...] = ()
-    recent_events: tuple[LeaderOrderView, ...] = ()
+    recent_events: tuple[LeaderOrderView, ...] = ()  # without their rows, which `get_event` has
     unsettled: int = 0
     needs_person: int = 0
 
@@ -387,11 +386,13 @@ def account_json(account: AccountView, base: str, quote: str) -> dict[str, Any]:
     return shape
 
 
-def status_json(status: StatusView, base: str, quote: str) -> dict[str, Any]:
+def status_json(status: StatusView) -> dict[str, Any]:
     """Return the shape of ``GET /status``."""
     leader = status.leader
+    base, _, quote = status.symbol.partition("/")
     return {
         "running": status.running,
+        "symbol": status.symbol,
         "copying_since": status.copying_since,
         "engine_since": status.engine_since,
         "halted": any(not halt.exchange for halt in status.halts),

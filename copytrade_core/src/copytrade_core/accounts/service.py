@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..clock import NS_PER_SEC, Clock
 from ..connector import Connector, StreamDown, StreamFrame, StreamUp, UserStream
@@ -52,6 +52,7 @@ class Follower:
     record: AccountRecord
     opened: OpenExchange
     connector: Connector = field(repr=False)
+    not_verified: str = ""  # why the exchange could not be asked about its key yet
 
     @property
     def id(self) -> AccountId:
@@ -67,7 +68,7 @@ class Follower:
         if self.record.disabled is not None:
             return self.record.disabled.kind, self.record.disabled.message
         if self.record.status != "VERIFIED":
-            return "not_verified", "the exchange has not yet agreed to this account's key"
+            return "not_verified", self.not_verified or "the exchange has not been asked about this account's key yet"
         if self.record.paused:
             return "paused", "the account is paused"
         return None
@@ -284,6 +285,9 @@ class AccountService:
             return VerifyView(ok=False, error_kind=error.kind, error=error.message)
         except CopytradeError as error:
             self._verify_due_ns[follower.id] = self._clock.monotonic_ns() + int(VERIFY_RETRY_SEC * NS_PER_SEC)
+            with self._lock:
+                if (known := self._followers.get(follower.id)) is not None:
+                    self._followers[follower.id] = replace(known, not_verified=f"not verified yet: {error.message}")
             return VerifyView(ok=False, error_kind=error.kind, error=error.message)
         self._book.state(follower.id, check.balances)
         was_shut = follower.state is AccountState.DISABLED

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 import click
 
-from ..views import LeaderOrderView, StatusView, book_json, copy_json, status_json
+from ..views import CopyView, LeaderOrderView, StatusView, book_json, copy_json, status_json
 from .accounts import pick, print_accounts
 from .leader import leader_line
 from .output import (
@@ -24,7 +27,15 @@ from .output import (
     say,
     show,
 )
-from .session import Command, Session, as_json, pass_session
+from .session import Command, Group, InputError, Session, as_json, pass_session
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in a container
+        return "the command line"
+
 
 limit_option = click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, newest first."
@@ -38,7 +49,7 @@ def status(session: Session, as_json: bool) -> None:
     """Show what runs, leader, followers and last orders."""
     view = session.engine.status()
     if as_json:
-        print_json(status_json(view, session.base, session.quote))
+        print_json(status_json(view))
         return
     _print_summary(view)
     if view.followers:
@@ -78,14 +89,19 @@ def events(session: Session, event: str | None, limit: int, as_json: bool) -> No
         _print_orders(session, orders)
 
 
-@click.command(cls=Command)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--account", help="Only of this account: its name, its id, or the beginning of its id.")
 @click.option("--state", help="Only in this state: FILLED, FAILED, NEEDS_PERSON ...")
 @limit_option
 @as_json
 @pass_session
-def copies(session: Session, account: str | None, state: str | None, limit: int, as_json: bool) -> None:
-    """List copies, each one order on one follower."""
+@click.pass_context
+def copies(
+    context: click.Context, session: Session, account: str | None, state: str | None, limit: int, as_json: bool
+) -> None:
+    """List copies: one leader order on one follower; or decide about one of them."""
+    if context.invoked_subcommand is not None:
+        return
     account_id = None if account is None else pick(session, account).id
     found = session.engine.list_copies(account_id, state and state.upper(), limit)
     if as_json:
@@ -113,6 +129,85 @@ def copies(session: Session, account: str | None, state: str | None, limit: int,
         )
         for line in reasons(found):
             say(line)
+
+
+who_option = click.option("--by", default=_user, show_default="your user name", help="Who decides; it is recorded.")
+
+
+@copies.command("copy-now")
+@click.argument("copy", required=False)
+@click.option("--event", help="All copies of this leader order that wait for a decision.")
+@who_option
+@as_json
+@pass_session
+def copy_now(session: Session, copy: str | None, event: str | None, by: str, as_json: bool) -> None:
+    """Copy a FAILED or STALE one now, at the same share of what the follower has now."""
+    if (copy is None) == (event is None):
+        raise InputError("name one copy, or all of a leader order with --event")
+    if event is not None:
+        order = session.engine.copy_event_now(event, by)
+        if as_json:
+            print_json(book_json(order))
+        else:
+            show(book_table(order))
+        return
+    _say_copy(session.engine.copy_now(copy or "", by), as_json)
+
+
+@copies.command()
+@click.argument("copy")
+@who_option
+@as_json
+@pass_session
+def leave(session: Session, copy: str, by: str, as_json: bool) -> None:
+    """Leave a FAILED or STALE copy as it is."""
+    _say_copy(session.engine.leave_copy(copy, by), as_json)
+
+
+@copies.command()
+@click.argument("copy")
+@click.option("--executed/--not-executed", required=True, help="What became of its order at the exchange.")
+@click.option("--order", default="", help="The exchange's id of the order, if it does not find it by ours.")
+@who_option
+@as_json
+@pass_session
+def settle(session: Session, copy: str, executed: bool, order: str, by: str, as_json: bool) -> None:
+    """Settle a copy that needs a person. The exchange is asked, and has the last word."""
+    _say_copy(session.engine.settle_copy(copy, executed, order, by), as_json)
+
+
+@copies.command()
+@click.argument("event")
+@click.argument("share")
+@who_option
+@as_json
+@pass_session
+def share(session: Session, event: str, share: str, by: str, as_json: bool) -> None:
+    """Give an undecided leader order its SHARE: 0.25, 25% or 1/4; it is copied at once."""
+    order = session.engine.decide_share(event, _read_share(share), by)
+    if as_json:
+        print_json(book_json(order))
+    else:
+        show(book_table(order))
+
+
+def _say_copy(copy: CopyView, as_json: bool) -> None:
+    if as_json:
+        print_json(copy_json(copy))
+        return
+    decided = f", decided by {copy.decided_by}" if copy.decided_by else ""
+    say(f"Copy {copy.id} on {copy.account_name}: {copy.state}{decided}")
+    if copy.reason:
+        say(copy.reason)
+
+
+def _read_share(text: str) -> Fraction:
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,18})?%?|[0-9]{1,18}/[0-9]{1,18}", text, re.ASCII):
+        raise InputError(f"a share is written like 0.25, 25% or 1/4, not {text!r}")
+    try:
+        return Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ZeroDivisionError:
+        raise InputError("a share cannot have nothing below its line") from None
 
 
 def _print_summary(view: StatusView) -> None:
@@ -143,7 +238,7 @@ def _print_orders(session: Session, orders: Sequence[LeaderOrderView]) -> None:
                 amount(order.filled_base, 8),
                 amount(order.filled_quote, 2),
                 percent(order.share_text),
-                f"{counts['ok']} of {counts['fanout']}" if order.copies else NOTHING,
+                f"{counts['ok']} of {counts['fanout']}" if counts["fanout"] else NOTHING,
                 order.state.value,
             )
         )

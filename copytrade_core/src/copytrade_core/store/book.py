@@ -7,7 +7,7 @@ Every function that takes a connection runs inside one of the journal's transact
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -266,6 +266,20 @@ def order_views(connection: Connection, statement: Select[Any]) -> list[LeaderOr
     for row in rows:
         by_order[row.leader_order_id].append(row)
     return [_order_view(order, by_order[order.id]) for order in orders]
+
+
+def order_summaries(connection: Connection, statement: Select[Any]) -> list[LeaderOrderView]:
+    """Return the leader orders that *statement* selects, with a tally in place of their rows."""
+    orders = list(connection.execute(statement))
+    tallies: dict[int, dict[str, int]] = {order.id: {} for order in orders}
+    counted = connection.execute(
+        select(copies.c.leader_order_id, copies.c.state, func.count())
+        .where(copies.c.leader_order_id.in_(tallies))
+        .group_by(copies.c.leader_order_id, copies.c.state)
+    )
+    for order_id, state, count in counted:
+        tallies[order_id][state] = count
+    return [replace(_order_view(order, ()), tally=tallies[order.id]) for order in orders]
 
 
 def latest_orders(limit: int, before: str | None = None) -> Select[Any]:
