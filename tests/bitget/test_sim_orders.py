@@ -307,6 +307,17 @@ def test_a_look_up_by_client_id_forgets_final_orders_in_time_and_lists_do_not(si
     assert [row["clientOid"] for row in classic.get("/api/v2/spot/trade/history-orders").data] == ["old"]
 
 
+def test_an_order_that_is_not_there_is_told_in_all_the_ways_seen_live(classic, unified):
+    answers = [classic.look_up("clientOid=nobody") for _ in range(40)]
+
+    assert {(reply.code, reply.data == []) for reply in answers} == {
+        ("00000", True),
+        ("40109", False),
+        ("43001", False),
+    }
+    assert unified.look_up("clientOid=nobody").code == "25204"
+
+
 def test_unified_assets_show_what_is_owed(sims, unified):
     sims.arm("in_debt", account="bitget-2", params={"coin": "USDT", "amount": "12.5"})
     row = next(row for row in unified.get("/api/v3/account/assets").data["assets"] if row["coin"] == "USDT")

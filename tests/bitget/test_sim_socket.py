@@ -131,6 +131,24 @@ def test_a_classic_key_cannot_sign_in_on_the_unified_socket(open_socket, classic
     assert code(open_socket("/v3/ws/private", classic_keys).login()) == 30005
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"), [({"revoked": True}, 30011), ({"ip_listed": False}, 30005), ({"can_read": False}, 30005)]
+)
+def test_a_key_that_may_not_read_cannot_sign_in(sims, open_socket, classic_keys, flags, expected):
+    key = sims.world.accounts["bitget-1"].keys[0]
+    sims.call(lambda: [setattr(key, name, value) for name, value in flags.items()])
+
+    assert code(open_socket("/v2/ws/private", classic_keys).login()) == expected
+
+
+def test_a_production_key_cannot_sign_in_on_the_demo_socket(sims, open_socket):
+    simulator = sims.simulators["bitget"]
+    account = sims.call(lambda: simulator.open_account("bitget-prod", "follower", environment="prod"))
+    keys = sims.call(lambda: simulator.add_credentials(account))
+
+    assert code(open_socket("/v2/ws/private", keys).login()) == 30005
+
+
 def test_a_public_socket_answers_ping_and_knows_no_login(open_socket, classic_keys):
     client = open_socket("/v2/ws/public", classic_keys)
     client.send("ping")

@@ -92,9 +92,9 @@ SOCKET_WORDS: dict[int, str] = {
 class Refused(Exception):
     """The exchange refuses a request and has done nothing; ``status`` is the HTTP status of the answer."""
 
-    def __init__(self, code: str, *about: object, words: str | None = None) -> None:
+    def __init__(self, code: str, *about: object) -> None:
         self.code = code
-        self.words = words if words is not None else WORDS.get(code, "error {0}").format(*about, *("", "", ""))
+        self.words = WORDS.get(code, "error {0}").format(*about, "", "", "")
         self.status = {"429": 429, "40404": 404}.get(code, 400)
         super().__init__(code)
 
