@@ -169,7 +169,7 @@ class UserStreams:
             return
         # Timers of equal time have no order: each comes a microsecond after the one before.
         subscription.free_at = due + 1e-6
-        subscription.connection.later((due - now) * 1000, partial(self._send, subscription, text))
+        subscription.connection.at(due, partial(self._send, subscription, text))
 
     def _send(self, subscription: Subscription, text: str) -> None:
         if not subscription.silent and subscription in self.of(subscription.account.id):

@@ -168,7 +168,8 @@ class Admin:
             balances = asked.get("balances")
             if balances is not None:
                 balances = {str(asset): _decimal(amount) for asset, amount in balances.items()}
-            number = len(self._world.markets[simulator.exchange].accounts) + 1
+            opened = self._world.markets[simulator.exchange].accounts
+            number = sum(one.role == "follower" for one in opened) + 1
             account_id = str(asked.get("id") or f"{simulator.exchange}-{number}")
             account = simulator.open_account(account_id, "follower", number, balances, **asked.get("options", {}))
         return {"account": account.id, **simulator.add_credentials(account, str(asked.get("key_kind", "")))}

@@ -153,6 +153,10 @@ class Connection:
 
     def later(self, delay_ms: float, action: Callable[[], None]) -> None:
         """Run *action* after *delay_ms*, unless the connection ends before."""
+        self.at(asyncio.get_running_loop().time() + delay_ms / 1000, action)
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Run *action* at *when* by the loop's clock; of two times the earlier is first, however close they are."""
         if self._writer.done():
             return
 
@@ -160,7 +164,7 @@ class Connection:
             self._timers.discard(handle)
             action()
 
-        handle = asyncio.get_running_loop().call_later(delay_ms / 1000, run)
+        handle = asyncio.get_running_loop().call_at(when, run)
         self._timers.add(handle)
 
     def abort(self) -> None:
