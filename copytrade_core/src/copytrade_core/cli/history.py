@@ -18,6 +18,7 @@ from .output import (
     amount,
     bad,
     book_table,
+    decisions,
     good,
     local_time,
     percent,
@@ -127,7 +128,7 @@ def copies(
             ],
             right=("Order", "Sent", f"Filled {session.base}", "Price"),
         )
-        for line in reasons(found):
+        for line in [*reasons(found), *decisions(found)]:
             say(line)
 
 

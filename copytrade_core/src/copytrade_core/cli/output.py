@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
@@ -22,6 +23,7 @@ from ..model import Side
 from ..views import AccountState, CopyState, CopyView, LeaderOrderView, plain_fraction
 
 WIDTH = 100
+NARROWEST = 14
 NOTHING = "-"
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
@@ -56,13 +58,21 @@ def printable(text: str) -> str:
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> Table:
     """Return *rows* under *columns*; those named in *right* are aligned right. Long cells wrap, nothing is cut."""
     numbers = frozenset(right)
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
+    rows = [[printable(cell) for cell in row] for row in rows]
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
         number = column in numbers
-        whole = number or column in _UNBROKEN
-        made.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=whole)
+        # A name may wrap, but not to a column of single letters.
+        widest = max((cell_len(row[index]) for row in rows), default=0)
+        made.add_column(
+            column,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number,
+            min_width=None if number else min(max(widest, cell_len(column)), NARROWEST),
+        )
     for row in rows:
-        made.add_row(*(Text(printable(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
+        made.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
     return made
 
 
@@ -115,7 +125,10 @@ def book_table(order: LeaderOrderView) -> RenderableType:
         for copy in order.copies
     ]
     return Group(
-        *_texts(lines), "", table(("Account", "State", *numbers), rows, right=numbers), *_texts(reasons(order.copies))
+        *_texts(lines),
+        "",
+        table(("Account", "State", *numbers), rows, right=numbers),
+        *_texts([*reasons(order.copies), *decisions(order.copies)]),
     )
 
 
@@ -129,6 +142,17 @@ def reasons(copies: Sequence[CopyView]) -> list[str]:
         f"{reason} ({', '.join(dict.fromkeys(who[:5]))}{f' and {len(who) - 5} more' if len(who) > 5 else ''})"
         for reason, who in names.items()
     ]
+
+
+def decisions(copies: Sequence[CopyView]) -> list[str]:
+    """Return a line for each copy that waits for a person, with the id that its command wants."""
+    lines = []
+    for copy in copies:
+        if copy.state is CopyState.NEEDS_PERSON:
+            lines.append(f"{copy.account_name}: copytrade copies settle {copy.id} --executed (or --not-executed)")
+        elif copy.is_open:
+            lines.append(f"{copy.account_name}: copytrade copies copy-now {copy.id} (or leave)")
+    return ["Waiting for a decision", *lines] if lines else []
 
 
 def amount(value: Decimal | None, places: int = 0) -> str:
