@@ -63,9 +63,7 @@ def measure(trader: CopyTrader, leader: ScriptedLeader, rounds: int) -> None:
         print(f"{book.side:4} {len(accepted)}/{len(book.copies)} accepted, last after {max(accepted):.0f} ms")
     for (exchange, step), values in sorted(steps.items()):
         cut = statistics.quantiles(values, n=20)[18] if len(values) > 1 else values[0]
-        print(
-            f"{exchange:8} {step:9} p50 {statistics.median(values):6.1f}  p95 {cut:6.1f}  max {max(values):6.1f} ms"
-        )
+        print(f"{exchange:8} {step:9} p50 {statistics.median(values):6.1f}  p95 {cut:6.1f}  max {max(values):6.1f} ms")
     cut = statistics.quantiles(last, n=20)[18] if len(last) > 1 else last[0]
     print(f"last acknowledgement: p50 {statistics.median(last):.0f} ms, p95 {cut:.0f} ms over {rounds} leader orders")
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from copytrade_core.errors import AlreadyRunning, ConfigError
 from copytrade_core.store.lock import LOCK_FILE, DataDirLock
 

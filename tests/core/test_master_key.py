@@ -5,10 +5,11 @@ import os
 import secrets
 
 import pytest
-from copytrade_core.errors import MasterKeyError
-from copytrade_core.store.master_key import create_master_key, default_key_path, derive, load_master_key
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from copytrade_core.errors import MasterKeyError
+from copytrade_core.store.master_key import create_master_key, default_key_path, derive, load_master_key
 
 HOOKED, VARIABLE, FILED, DEFAULT = (secrets.token_bytes(32) for _ in range(4))
 

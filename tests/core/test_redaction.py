@@ -11,6 +11,7 @@ import warnings
 from urllib.parse import quote
 
 import pytest
+
 from copytrade_core.redaction import REDACTED, Redactor, install_logging
 
 API_KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from copytrade_core.errors import ConfigError
 from copytrade_core.model import Environment, Symbol
 from copytrade_core.settings import Settings

@@ -11,6 +11,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+
 from copytrade_core.errors import Conflict, MasterKeyError, NotFound, VaultError
 from copytrade_core.model import Credentials, Environment
 from copytrade_core.redaction import redactor

@@ -38,4 +38,5 @@ ARROWS = {
     # executed after its fence: corrected, never hidden
     ("FAILED", "FILLED"),
     ("FAILED", "PARTLY_FILLED"),
+    ("FAILED", "NEEDS_PERSON"),  # it showed late, and never how it ended
 }

@@ -14,6 +14,8 @@ from .clock import NS_PER_SEC, Clock
 
 log = logging.getLogger(__name__)
 
+BATCH = 500
+
 OnDeath = Callable[[str, BaseException], None]
 
 
@@ -88,14 +90,15 @@ class Mailbox:
         if self._timers:
             wait = max(0.0, (self._timers[0][0] - self._clock.monotonic_ns()) / NS_PER_SEC)
         try:
-            item = self._inbox.get(timeout=wait)
-            while item is not None:
+            for turn in range(BATCH):  # not without end: timers are due also while work keeps coming
+                item = self._inbox.get_nowait() if turn else self._inbox.get(timeout=wait)
+                if item is None:
+                    return False
                 action, arguments = item
                 action(*arguments)
-                item = self._inbox.get_nowait()
         except queue.Empty:
-            return True
-        return False
+            pass
+        return True
 
     def _run_due(self) -> None:
         now = self._clock.monotonic_ns()

@@ -22,6 +22,7 @@ from .output import (
     good,
     local_time,
     percent,
+    price,
     print_json,
     print_table,
     reasons,
@@ -122,7 +123,7 @@ def copies(
                     copy.state.value,
                     NOTHING if copy.sent is None else f"{amount(copy.sent)} {copy.size_asset}",
                     amount(copy.filled_base, 8),
-                    amount(copy.average_price, 2),
+                    price(copy.average_price),
                 )
                 for copy in found
             ],

@@ -118,7 +118,7 @@ def book_table(order: LeaderOrderView) -> RenderableType:
             amount(None if copy.computed is None else plain_fraction(copy.computed, 8)),
             amount(copy.sent),
             amount(copy.filled_base),
-            amount(copy.average_price, 2),
+            price(copy.average_price),
             amount(copy.slippage_bp),
             f"{max(copy.latency_ms.values()):.0f}" if copy.latency_ms else NOTHING,
         )
@@ -163,6 +163,11 @@ def amount(value: Decimal | None, places: int = 0) -> str:
     whole, _, decimals = text.partition(".")
     decimals = decimals.rstrip("0").ljust(places, "0")
     return f"{whole}.{decimals}" if decimals else whole
+
+
+def price(value: Decimal | None) -> str:
+    """Return a price to two decimals, for reading; the exact one is in the JSON."""
+    return NOTHING if value is None else f"{value:.2f}"
 
 
 def percent(share: Decimal | None) -> str:

@@ -10,8 +10,8 @@
        |            \\--> NOT_SENT --> SUBMITTING once more, else FAILED
        \\--> SKIPPED | STALE | FAILED (nothing was ever sent)
 
-A final state is left only when the exchange proves it wrong (an order that executes after its fence): the row
-is corrected, with an alarm, and never hidden.
+A final state is left only when the exchange proves it wrong (an order that shows or executes after its fence): the
+row is corrected, with an alarm, and never hidden.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOVES: dict[S, frozenset[S]] = {
     S.ACKED: frozenset({S.UNKNOWN, S.NEEDS_PERSON, *_SETTLED}),
     S.UNKNOWN: frozenset({S.ACKED, S.FAILED, S.NEEDS_PERSON, *_SETTLED}),
     S.NEEDS_PERSON: frozenset({S.FAILED, *_SETTLED}),
-    S.FAILED: frozenset({S.FILLED, S.PARTLY_FILLED}),
+    S.FAILED: frozenset({S.FILLED, S.PARTLY_FILLED, S.NEEDS_PERSON}),
     S.FILLED: frozenset(),
     S.PARTLY_FILLED: frozenset(),
     S.REJECTED: frozenset(),

@@ -48,6 +48,7 @@ class FoldedOrder:
     final_heard_ns: int = 0
     source: str = "live"
     trades: set[str] = field(default_factory=set)
+    commissions: dict[str, Decimal] = field(default_factory=dict)  # of the fills that are known
     done: bool = False  # handed on; nothing triggers it again
 
     @property
@@ -150,6 +151,8 @@ class Fold:
         heard_ns: int,
         commissions: tuple[tuple[str, Decimal], ...],
     ) -> Progress:
+        for asset, amount in commissions:
+            order.commissions[asset] = order.commissions.get(asset, Decimal(0)) + amount
         new_base = max(base - order.filled_base, Decimal(0))
         new_quote = max(quote - order.filled_quote, Decimal(0))
         if new_base:

@@ -440,7 +440,8 @@ class LeaderWatcher:
     def _estimates(self, order: FoldedOrder) -> Estimates:
         is_buy = order.side is Side.BUY
         asset = self._symbol.quote if is_buy else self._symbol.base
-        own = -(order.filled_quote if is_buy else order.filled_base)
+        # A fee in the asset that is sized by (BNB fees on BNB/USDT) left the balance with the order.
+        own = -(order.filled_quote if is_buy else order.filled_base) - order.commissions.get(asset, Decimal(0))
         return self._ledger.before(
             asset,
             created_ms=order.created_ms,

@@ -232,6 +232,8 @@ class Journal:
 
     def _check_ownership(self, connection: Connection) -> None:
         table = schema.meta
-        epoch = connection.execute(select(table.c.value).where(table.c.key == "owner_epoch")).scalar()
+        # Locked where the database allows several writers, so that a takeover waits for this transaction.
+        row = select(table.c.value).where(table.c.key == "owner_epoch").with_for_update()
+        epoch = connection.execute(row).scalar()
         if epoch != self._epoch:
             raise JournalError("another engine has taken this journal over")
