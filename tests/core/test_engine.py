@@ -210,6 +210,21 @@ def test_a_revoked_key_disables_that_account_alone(world, trader):
     assert accounts["bela"].state is AccountState.ACTIVE
 
 
+def test_a_copy_that_waits_for_its_retry_goes_out_whatever_others_do_meanwhile(world, trader):
+    def limit(world, holder, prepared):
+        if holder.key == "anna" and len(holder.sent) == 1:
+            raise RateLimited("too many orders", retry_after_sec=1, whole_address=False)
+        return world.execute(holder, prepared)
+
+    world.on_place = limit
+    first = world.leader_trades("leader", Side.BUY, quote="1000")
+    until(lambda: any(copy.state is CopyState.NOT_SENT for copy in trader.list_copies()))
+    second = world.leader_trades("leader", Side.BUY, quote="1000")
+
+    for order in (first, second):
+        assert {copy.state for copy in closed_book(trader, order.exchange_order_id).copies} == {CopyState.FILLED}
+
+
 def test_a_stop_lets_no_waiting_retry_out(world, trader):
     def limit(world, holder, prepared):
         raise RateLimited("too many orders", retry_after_sec=1, whole_address=False)

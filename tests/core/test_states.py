@@ -34,10 +34,10 @@ def test_only_what_was_provably_not_sent_can_be_sent_again():
     assert MAX_ATTEMPTS == 2
 
 
-def test_a_final_state_is_left_only_when_the_exchange_shows_the_order_executed():
+def test_a_final_state_is_left_only_when_the_exchange_shows_the_order_after_all():
     left = {state: MOVES[state] for state in FINAL_STATES if MOVES[state]}
 
-    assert left == {CopyState.FAILED: {CopyState.FILLED, CopyState.PARTLY_FILLED}}
+    assert left == {CopyState.FAILED: {CopyState.FILLED, CopyState.PARTLY_FILLED, CopyState.NEEDS_PERSON}}
 
 
 def test_every_copy_that_is_not_final_can_still_end():

@@ -23,7 +23,7 @@ from ..model import Side
 from ..views import AccountState, CopyState, CopyView, LeaderOrderView, plain_fraction
 
 WIDTH = 100
-NARROWEST = 14
+NARROWEST = 16
 NOTHING = "-"
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
@@ -59,18 +59,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Itera
     """Return *rows* under *columns*; those named in *right* are aligned right. Long cells wrap, nothing is cut."""
     numbers = frozenset(right)
     rows = [[printable(cell) for cell in row] for row in rows]
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
+    needed = 0
     for index, column in enumerate(columns):
         number = column in numbers
-        # A name may wrap, but not to a column of single letters.
         widest = max((cell_len(row[index]) for row in rows), default=0)
-        made.add_column(
-            column,
-            justify="right" if number else "left",
-            overflow="fold",
-            no_wrap=number,
-            min_width=None if number else min(max(widest, cell_len(column)), NARROWEST),
-        )
+        # A name may wrap, but not to a column of single letters.
+        least = max(cell_len(column), widest if number else min(widest, NARROWEST))
+        made.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=number, min_width=least)
+        needed += least + 2
+    made.min_width = needed
     for row in rows:
         made.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
     return made

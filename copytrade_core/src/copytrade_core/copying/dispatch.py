@@ -282,7 +282,7 @@ class Dispatcher:
                 continue
             assert follower is not None
             if wait_sec := self._must_wait(lane, job, follower):
-                self._mailbox.later(wait_sec, self._ready.add, lane)
+                self._mailbox.later(wait_sec, self._wake, lane)
                 return
             if self._must_read(lane, job):
                 self._read(lane, job, follower)
@@ -293,6 +293,10 @@ class Dispatcher:
             lane.waiting.popleft()
             lane.active = job
             batch.append((lane, job, follower, claim))
+
+    def _wake(self, lane: Lane) -> None:
+        # Not `self._ready.add` itself: the set is another one by the time the timer is due.
+        self._ready.add(lane)
 
     def _refusal(self, job: Job, follower: Follower | None) -> tuple[CopyState, str, str] | None:
         """Return why a waiting copy is not sent any more: its final state, kind and sentence."""
