@@ -591,3 +591,44 @@ def test_untidy_streams_say_nothing_untrue(connect: Any, sims: RunningSimulators
             filled.add(event["i"])
         if event.get("e") == "outboundAccountPosition":
             assert Decimal(event["B"][2]["f"]) in real
+
+
+def test_other_pairs_move_the_balances_and_have_their_own_lists(
+    sims: RunningSimulators, leader: Client, connect: Callable[[], websocket.WebSocket]
+) -> None:
+    socket = connect()
+    ask(socket, leader.frame("userDataStream.subscribe.signature"))
+    order = sims.place("leader", symbol="ETHUSDT", side="BUY", quote=Decimal(100), client_order_id="eth")
+    *reports, position = events(socket, 3)
+    assert {one["s"] for one in reports} == {"ETHUSDT"}
+    assert [one["a"] for one in position["B"]] == ["ETH", "BNB", "USDT"]
+    assert leader.rest("GET", "/api/v3/allOrders", symbol="BTCUSDT").json() == []
+    trades = leader.rest("GET", "/api/v3/myTrades", symbol="ETHUSDT").json()
+    assert sum(Decimal(one["quoteQty"]) for one in trades) == Decimal(order["executed_quote"])
+    assert error_of(leader.rest("GET", "/api/v3/order", symbol="BTCUSDT", orderId=order["order_id"])) == (400, -2013)
+
+
+def test_latency_delays_the_engine_and_its_recv_window_is_checked_again(follower: Client) -> None:
+    follower.sims.arm("held_before_engine", params={"seconds": 0.2})
+    assert error_of(follower.buy(recvWindow="100")) == (400, -1021)
+    assert not follower.sims.truth("binance-1")["orders"]
+
+
+def test_late_execution_happens_after_the_unknown_answer(follower: Client) -> None:
+    follower.sims.arm("late_execution", params={"seconds": 0.1})
+    assert error_of(follower.buy(newClientOrderId="late")) == (504, -1007)
+    for _ in range(200):
+        if follower.rest("GET", "/api/v3/order", symbol="BTCUSDT", origClientOrderId="late").status_code == 200:
+            break
+    assert [one["client_order_id"] for one in follower.sims.truth("binance-1")["orders"]] == ["late"]
+
+
+def test_ban_ends_the_sockets_of_the_address(follower: Client, connect: Callable[[], websocket.WebSocket]) -> None:
+    socket = connect()
+    follower.sims.arm("banned_418")
+    assert follower.buy().status_code == 418
+    with pytest.raises((websocket.WebSocketException, OSError)):
+        socket.recv()
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        connect()
+    assert refused.value.status_code == 418

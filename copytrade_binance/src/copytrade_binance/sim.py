@@ -142,8 +142,10 @@ class BinanceSimulator(Simulator):
         self.settings: Settings = Settings()
         self.market = world.open_market(EXCHANGE, MarketRules())
         self.market.listeners.append(self._changed)
+        for base, step, price in (("ETH", "0.0001", "3218.44"), ("BNB", "0.001", "612.34")):
+            world.open_other_market(EXCHANGE, MarketRules(base=base, base_step=Decimal(step)), Decimal(price))
         self.limits = Limits(world, self.settings)
-        self.streams = UserStreams(world, self.market.rules.symbol)
+        self.streams = UserStreams(world)
         self.endpoints_served = Endpoints(world, self.market, self.limits, self.settings)
         self.methods = {endpoint.method: endpoint for endpoint in self.endpoints_served.table()}
         self.sockets: set[Socket] = set()
@@ -226,6 +228,8 @@ class BinanceSimulator(Simulator):
                 await self.world.latency(EXCHANGE, 0.5)
             return self._seen(endpoint, call, Reply(200, body, fault=fault))
         except ApiError as error:
+            if error.status == 418:
+                self.drop_banned(call.address)
             if endpoint.is_order and not carried_out:
                 self.limits.add_weight(call.address, 1)
             body = error_body(error, self.world.now_ms(EXCHANGE))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from copytrade_core.sim import Market, OrderRefused, SimAccount, SimFill, SimOrder, World
+from copytrade_core.sim import Market, MarketRules, OrderRefused, SimAccount, SimFill, SimOrder, World
 
 from .sim_rules import (
     EXCHANGE,
@@ -184,10 +184,13 @@ class Endpoints:
         return {"serverTime": self._world.now_ms(EXCHANGE)}
 
     def exchange_info(self, call: Call) -> Any:
-        symbol = self._market.rules.symbol
-        asked = call.params.get("symbol"), call.params.get("symbols")
-        if any(one is not None and symbol not in one.replace('"', "").strip("[]").split(",") for one in asked):
-            raise bad(-1121, "Invalid symbol.")
+        markets = self._markets()
+        asked = call.params.get("symbols", call.params.get("symbol"))
+        if asked is not None:
+            names = asked.replace('"', "").strip("[]").split(",")
+            if not set(names) <= {market.rules.symbol for market in markets}:
+                raise bad(-1121, "Invalid symbol.")
+            markets = [market for market in markets if market.rules.symbol in names]
         return {
             "timezone": "UTC",
             "serverTime": self._world.now_ms(EXCHANGE),
@@ -201,11 +204,15 @@ class Endpoints:
                 )
             ],
             "exchangeFilters": [],
-            "symbols": [self._symbol()],
+            "symbols": [self._symbol(market.rules) for market in markets],
         }
 
-    def _symbol(self) -> dict[str, Any]:
-        rules, settings = self._market.rules, self._settings
+    def _markets(self) -> list[Market]:
+        others = (market for (owner, _), market in self._world.other_markets.items() if owner == EXCHANGE)
+        return [self._market, *others]
+
+    def _symbol(self, rules: MarketRules) -> dict[str, Any]:
+        settings = self._settings
         return {
             "symbol": rules.symbol,
             "status": settings.status,
@@ -276,34 +283,32 @@ class Endpoints:
         }
 
     def ticker_price(self, call: Call) -> Any:
-        one = {"symbol": self._market.rules.symbol, "price": fmt(self._market.price)}
-        return self._one_or_all(call, one)
+        return self._one_or_all(call, lambda market: {"symbol": market.rules.symbol, "price": fmt(market.price)})
 
     def ticker_book(self, call: Call) -> Any:
-        (bid, bid_quantity), (ask, ask_quantity) = self._market.book.bids[0], self._market.book.asks[0]
-        one = {
-            "symbol": self._market.rules.symbol,
-            "bidPrice": fmt(bid),
-            "bidQty": fmt(bid_quantity),
-            "askPrice": fmt(ask),
-            "askQty": fmt(ask_quantity),
-        }
-        return self._one_or_all(call, one)
+        def row(market: Market) -> dict[str, str]:
+            (bid, bid_quantity), (ask, ask_quantity) = market.book.bids[0], market.book.asks[0]
+            return {
+                "symbol": market.rules.symbol,
+                "bidPrice": fmt(bid),
+                "bidQty": fmt(bid_quantity),
+                "askPrice": fmt(ask),
+                "askQty": fmt(ask_quantity),
+            }
 
-    def _one_or_all(self, call: Call, one: dict[str, str]) -> Any:
-        if "symbol" not in call.params:
-            return [one]
-        self._check_symbol(call)
-        return one
+        return self._one_or_all(call, row)
+
+    def _one_or_all(self, call: Call, row: Callable[[Market], dict[str, str]]) -> Any:
+        if "symbol" in call.params:
+            return row(self._market_of(call))
+        return [row(market) for market in self._markets()]
 
     def average_price(self, call: Call) -> Any:
-        self._check_symbol(call)
-        return {"mins": 5, "price": fmt(self._market.price), "closeTime": self._world.now_ms(EXCHANGE)}
+        return {"mins": 5, "price": fmt(self._market_of(call).price), "closeTime": self._world.now_ms(EXCHANGE)}
 
     def depth(self, call: Call) -> Any:
-        self._check_symbol(call)
+        book = self._market_of(call).book
         limit = whole(call.params, "limit") or 100
-        book = self._market.book
         sides = {
             name: [[fmt(price), fmt(quantity)] for price, quantity in levels[:limit]]
             for name, levels in (("bids", book.bids), ("asks", book.asks))
@@ -362,8 +367,7 @@ class Endpoints:
         return account.extra.get("maker_fee", rules.maker_fee), account.extra.get("taker_fee", rules.taker_fee)
 
     def commission(self, call: Call) -> Any:
-        self._check_symbol(call)
-        return {"symbol": self._market.rules.symbol, **self._commission(call.account, "Commission")}
+        return {"symbol": self._market_of(call).rules.symbol, **self._commission(call.account, "Commission")}
 
     def _commission(self, account: SimAccount, name: str) -> dict[str, Any]:
         maker, taker = self._fees(account)
@@ -394,13 +398,14 @@ class Endpoints:
     # -- orders ---------------------------------------------------------------------------------------------------
 
     def place_order(self, call: Call) -> Any:
-        ticket = self._ticket(call)
+        market = self._market_of(call)
+        ticket = self._ticket(call, market)
         account, params, faults = call.account, call.params, self._world.faults
         if account.blocked:
             raise bad(-2010, "This action is disabled on this account.")
         count = self._limits.admit_order(account)
         try:
-            order = self._market.accept(account, via=call.via, **ticket)
+            order = market.accept(account, via=call.via, **ticket)
         except OrderRefused as refused:
             raise bad(-2010, REFUSALS[refused.reason]) from None
         count.add(1)
@@ -412,7 +417,7 @@ class Endpoints:
         if fault := faults.take(("partial_then_expired", "price_range_expiry"), EXCHANGE, account.id):
             stop_after = int(fault.number("fills", 1))
             reason = "EXECUTION_RULE_PRICE_RANGE_EXCEEDED" if fault.name == "price_range_expiry" else ""
-        self._market.execute(account, order, stop_after=stop_after, expiry_reason=reason)
+        market.execute(account, order, stop_after=stop_after, expiry_reason=reason)
         call.order_count = type(count)(count.ten_seconds, count.day, count.in_ten_seconds, count.in_day)
         if order.executed_base:
             count.add(-1)
@@ -432,10 +437,9 @@ class Endpoints:
             return False
         return bool(self._world.now_ms(EXCHANGE) < order.extra.get("hidden_until_ms", 0))
 
-    def _ticket(self, call: Call) -> dict[str, Any]:
+    def _ticket(self, call: Call, market: Market) -> dict[str, Any]:
         """Check parameters and filters; return what `Market.accept` needs. :raises ApiError: the first wrong one."""
-        params, rules, settings = call.params, self._market.rules, self._settings
-        self._check_symbol(call)
+        params, rules, settings = call.params, market.rules, self._settings
         side, kind = required(params, "side"), required(params, "type")
         if side not in ("BUY", "SELL"):
             raise bad(-1117, "Invalid side.")
@@ -470,7 +474,7 @@ class Endpoints:
             required(params, "price")
         if settings.status != "TRADING":
             raise bad(-2010, "Market is closed.")
-        self._filter(call.account, kind, quantity, quote, price)
+        self._filter(market, call.account, kind, quantity, quote, price)
         self._made_ids += 1
         return {
             "side": side,
@@ -481,12 +485,18 @@ class Endpoints:
         }
 
     def _filter(
-        self, account: SimAccount, kind: str, quantity: Decimal | None, quote: Decimal | None, price: Decimal | None
+        self,
+        market: Market,
+        account: SimAccount,
+        kind: str,
+        quantity: Decimal | None,
+        quote: Decimal | None,
+        price: Decimal | None,
     ) -> None:
         def fail(name: str) -> ApiError:
             return bad(-1013, f"Filter failure: {name}")
 
-        rules, market_price = self._market.rules, self._market.price
+        rules, market_price = market.rules, market.price
         if price is not None:
             if price % rules.price_tick or price > 1_000_000:
                 raise fail("PRICE_FILTER")
@@ -504,7 +514,7 @@ class Endpoints:
             raise fail("NOTIONAL")
 
     def test_order(self, call: Call) -> Any:
-        self._ticket(call)
+        self._ticket(call, self._market_of(call))
         if call.params.get("computeCommissionRates") != "true":
             return {}
         rates = self._commission(call.account, "CommissionForOrder")
@@ -515,7 +525,7 @@ class Endpoints:
 
     def _placed(self, order: SimOrder, kind: str) -> dict[str, Any]:
         reply: dict[str, Any] = {
-            "symbol": self._market.rules.symbol,
+            "symbol": order.symbol,
             "orderId": order.order_id,
             "orderListId": -1,
             "clientOrderId": order.client_order_id,
@@ -554,13 +564,13 @@ class Endpoints:
         return self._queried(self._find(call))
 
     def _find(self, call: Call) -> SimOrder:
-        self._check_symbol(call)
+        symbol = self._market_of(call).rules.symbol
         account, params = call.account, call.params
         order_id, given = whole(params, "orderId"), params.get("origClientOrderId")
         if order_id is None and given is None:
             raise bad(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
         order = account.orders_by_id.get(order_id) if order_id is not None else account.latest_order_with(given or "")
-        if order is None or self._is_hidden(order):
+        if order is None or order.symbol != symbol or self._is_hidden(order):
             raise bad(-2013, "Order does not exist.")
         if given is not None and order.client_order_id != given:
             raise bad(-2039, "Client order ID is not correct for this order ID.")
@@ -575,7 +585,7 @@ class Endpoints:
             raise bad(-2011, "Unknown order sent.")
         self._made_ids += 1
         order.extra["cancel_id"] = client_id(call.params, "newClientOrderId") or f"cancel{self._made_ids:012d}"
-        self._market.cancel(call.account, order)
+        self._market_of(call).cancel(call.account, order)
         return {
             **self._placed(order, "RESULT"),
             "origClientOrderId": order.client_order_id,
@@ -584,7 +594,7 @@ class Endpoints:
 
     def _queried(self, order: SimOrder) -> dict[str, Any]:
         row: dict[str, Any] = {
-            "symbol": self._market.rules.symbol,
+            "symbol": order.symbol,
             "orderId": order.order_id,
             "orderListId": -1,
             "clientOrderId": order.client_order_id,
@@ -609,18 +619,18 @@ class Endpoints:
         return row
 
     def open_orders(self, call: Call) -> Any:
-        if "symbol" in call.params:
-            self._check_symbol(call)
-        return [self._queried(order) for order in call.account.open_orders.values()]
+        symbol = self._market_of(call).rules.symbol if "symbol" in call.params else None
+        return [self._queried(order) for order in call.account.open_orders.values() if symbol in (None, order.symbol)]
 
     def all_orders(self, call: Call) -> Any:
-        self._check_symbol(call)
+        symbol = self._market_of(call).rules.symbol
         from_id = whole(call.params, "orderId")
         start_ms, end_ms, limit = self._window(call)
         orders = [
             order
             for order in call.account.orders
-            if (from_id is None or order.order_id >= from_id)
+            if order.symbol == symbol
+            and (from_id is None or order.order_id >= from_id)
             and start_ms <= order.created_ms <= end_ms
             and not self._is_hidden(order, in_listing=True)
         ]
@@ -628,7 +638,7 @@ class Endpoints:
         return [self._queried(order) for order in (orders[-limit:] if newest else orders[:limit])]
 
     def my_trades(self, call: Call) -> Any:
-        self._check_symbol(call)
+        symbol = self._market_of(call).rules.symbol
         order_id, from_id = whole(call.params, "orderId"), whole(call.params, "fromId")
         if from_id is not None and ("startTime" in call.params or "endTime" in call.params):
             raise bad(-1128, "Combination of optional parameters invalid.")
@@ -636,14 +646,15 @@ class Endpoints:
         trades = [
             (order, fill)
             for order, fill in self._trades(call.account)
-            if (order_id is None or order.order_id == order_id)
+            if order.symbol == symbol
+            and (order_id is None or order.order_id == order_id)
             and (from_id is None or fill.trade_id >= from_id)
             and start_ms <= fill.time_ms <= end_ms
         ]
         newest = from_id is None and "startTime" not in call.params
         return [
             {
-                "symbol": self._market.rules.symbol,
+                "symbol": order.symbol,
                 "id": fill.trade_id,
                 "orderId": order.order_id,
                 "orderListId": -1,
@@ -686,9 +697,11 @@ class Endpoints:
             start_ms = end_ms - DAY_MS
         return start_ms or 0, end_ms if end_ms is not None else 1 << 62, limit or 500
 
-    def _check_symbol(self, call: Call) -> None:
-        if required(call.params, "symbol") != self._market.rules.symbol:
-            raise bad(-1121, "Invalid symbol.")
+    def _market_of(self, call: Call) -> Market:
+        try:
+            return self._world.market(EXCHANGE, required(call.params, "symbol"))
+        except ValueError:
+            raise bad(-1121, "Invalid symbol.") from None
 
     def check_permission(self, endpoint: Endpoint, call: Call) -> None:
         """:raises ApiError: the key may not do this."""

@@ -176,8 +176,6 @@ class Socket:
         else:
             body = dumps(error_body(error, self._world.now_ms(EXCHANGE)))
             head = f'{{"id":{json.dumps(id_)},"status":{error.status},"error":{body}'
-            if error.status == 418:
-                self._simulator.drop_banned(self.address)
         self.connection.send(head + (f',"rateLimits":{dumps(self._rate_limits(call))}' if limits else "") + "}")
 
     def _rate_limits(self, call: Call) -> list[dict[str, Any]]:

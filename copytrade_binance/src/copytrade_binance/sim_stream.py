@@ -46,9 +46,8 @@ class Subscription:
 class UserStreams:
     """Who listens to which account, and the delivery of what happens there."""
 
-    def __init__(self, world: World, symbol: str) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._symbol = symbol
         self._by_account: dict[str, list[Subscription]] = defaultdict(list)
 
     def add(self, subscription: Subscription) -> None:
@@ -68,7 +67,7 @@ class UserStreams:
         world, account = self._world, change.account.id
         untidiness = world.untidiness[EXCHANGE]
         event_ms = max(world.now_ms(EXCHANGE), change.time_ms)
-        reports = [_report(self._symbol, change, step, event_ms) for step in change.steps]
+        reports = [_report(change, step, event_ms) for step in change.steps]
         if change.asset:
             reports = [
                 {
@@ -187,7 +186,7 @@ def altered(value: dict[str, Any], params: dict[str, Any]) -> str:
     return dumps(changed).replace(json.dumps(mark), str(params.get("raw", "")))
 
 
-def _report(symbol: str, change: Change, step: Step, event_ms: int) -> dict[str, Any]:
+def _report(change: Change, step: Step, event_ms: int) -> dict[str, Any]:
     order = change.order
     assert isinstance(order, SimOrder)
     fill = step.fill
@@ -195,7 +194,7 @@ def _report(symbol: str, change: Change, step: Step, event_ms: int) -> dict[str,
     report: dict[str, Any] = {
         "e": "executionReport",
         "E": event_ms,
-        "s": symbol,
+        "s": order.symbol,
         "c": order.extra.get("cancel_id", "web_cancel") if cancelled else order.client_order_id,
         "S": order.side,
         "o": order.type,

@@ -116,7 +116,7 @@ class Admin:
         return {"ok": True}
 
     def order(self, asked: dict[str, Any]) -> Any:
-        _only(asked, "account", "side", "quantity", "quote_quantity", "price", "client_order_id")
+        _only(asked, "account", "symbol", "side", "quantity", "quote_quantity", "price", "client_order_id")
         account = self._account(asked)
         side = asked.get("side")
         if side not in ("BUY", "SELL"):
@@ -127,7 +127,7 @@ class Admin:
         )
         if (quantity is None) == (quote is None) or (price is not None and quantity is None):
             raise UnknownFault("give either quantity or quote_quantity; a limit order needs quantity and price")
-        market = self._world.markets[account.exchange]
+        market = self._world.market(account.exchange, asked.get("symbol"))
         if any(amount is not None and amount <= 0 for amount in (quantity, quote, price)):
             raise UnknownFault("amounts must be above 0")
         if quantity is not None and quantity % market.rules.base_step:
@@ -144,7 +144,7 @@ class Admin:
         order = account.open_orders.get(int(asked.get("order_id", 0)))
         if order is None:
             raise UnknownFault(f"{account.id} has no such open order")
-        self._world.markets[account.exchange].cancel(account, order)
+        self._world.market(account.exchange, order.symbol).cancel(account, order)
         return order.truth()
 
     def deposit(self, asked: dict[str, Any]) -> Any:

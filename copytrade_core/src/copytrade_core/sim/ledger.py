@@ -44,6 +44,7 @@ class SimOrder:
 
     order_id: int
     client_order_id: str
+    symbol: str
     side: str
     type: str
     sent_quantity: Decimal | None
@@ -72,6 +73,7 @@ class SimOrder:
         return {
             "order_id": str(self.order_id),
             "client_order_id": self.client_order_id,
+            "symbol": self.symbol,
             "side": self.side,
             "type": self.type,
             "status": self.status,

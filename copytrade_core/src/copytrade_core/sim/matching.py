@@ -137,22 +137,33 @@ def match(
 class Market:
     """The pair on one exchange. Single-threaded: only the simulators' event loop calls it."""
 
-    def __init__(self, exchange: str, rules: MarketRules, price: Decimal, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        exchange: str,
+        rules: MarketRules,
+        price: Decimal,
+        now_ms: Callable[[], int],
+        *,
+        beside: Market | None = None,
+        first_id: int = 0,
+    ) -> None:
         self.exchange = exchange
         self.rules = rules
         self.book = Book(price, rules)
-        self.listeners: list[Callable[[Change], None]] = []
-        self.accounts: list[SimAccount] = []
-        self.counterparty: dict[str, Decimal] = defaultdict(Decimal)
-        self.fees: dict[str, Decimal] = defaultdict(Decimal)
-        self.deposited: dict[str, Decimal] = defaultdict(Decimal)
+        # A second pair on the same exchange has the same accounts, listeners and money.
+        self.listeners: list[Callable[[Change], None]] = beside.listeners if beside else []
+        self.accounts: list[SimAccount] = beside.accounts if beside else []
+        self.counterparty: dict[str, Decimal] = beside.counterparty if beside else defaultdict(Decimal)
+        self.fees: dict[str, Decimal] = beside.fees if beside else defaultdict(Decimal)
+        self.deposited: dict[str, Decimal] = beside.deposited if beside else defaultdict(Decimal)
+        self._first_id = first_id
         self._now_ms = now_ms
         self.restart_ids()
 
     def restart_ids(self) -> None:
-        self._next_order_id = 51_000_001
-        self._next_trade_id = 7_000_001
-        self._next_execution_id = 90_000_001
+        self._next_order_id = self._first_id + 51_000_001
+        self._next_trade_id = self._first_id + 7_000_001
+        self._next_execution_id = self._first_id + 90_000_001
 
     @property
     def price(self) -> Decimal:
@@ -203,6 +214,7 @@ class Market:
         order = SimOrder(
             order_id=self._next_order_id,
             client_order_id=client_order_id,
+            symbol=rules.symbol,
             side=side,
             type="MARKET" if price is None else "LIMIT",
             sent_quantity=quantity,
@@ -278,7 +290,7 @@ class Market:
         self.book = Book(price, self.rules)
         for account in self.accounts:
             for order in list(account.open_orders.values()):
-                if order.type != "LIMIT" or order.price is None:
+                if order.symbol != self.rules.symbol or order.type != "LIMIT" or order.price is None:
                     continue
                 if (price <= order.price) if order.side == "BUY" else (price >= order.price):
                     now_ms = self._now_ms()

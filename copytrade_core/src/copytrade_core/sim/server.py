@@ -170,12 +170,12 @@ class RunningSimulators:
         return self.call(lambda: self.world.accounts[account_id].truth())
 
     def place(self, account_id: str, **ticket: Any) -> dict[str, Any]:
-        """Trade as an account (``side``, ``quantity`` or ``quote``, ``price``); return the order's truth."""
+        """Trade as an account (side, quantity or quote, perhaps price and symbol); return the order's truth."""
 
         def trade() -> dict[str, Any]:
             account = self.world.accounts[account_id]
             ticket.setdefault("client_order_id", f"web_{len(account.orders)}")
-            return self.world.markets[account.exchange].place(account, **ticket).truth()
+            return self.world.market(account.exchange, ticket.pop("symbol", None)).place(account, **ticket).truth()
 
         return self.call(trade)
 

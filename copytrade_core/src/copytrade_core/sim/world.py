@@ -42,6 +42,7 @@ class World:
         self.seed = seed
         self.accounts: dict[str, SimAccount] = {}
         self.markets: dict[str, Market] = {}
+        self.other_markets: dict[tuple[str, str], Market] = {}
         self.untidiness: dict[str, Untidiness] = {}
         self.delays: dict[str, Delay] = {}
         self.requests: deque[RequestSeen] = deque(maxlen=100_000)
@@ -96,6 +97,28 @@ class World:
         self.delays[exchange] = Delay()
         return market
 
+    def open_other_market(self, exchange: str, rules: MarketRules, price: Decimal) -> Market:
+        """Open a further pair on an exchange, in which an account may trade what nobody copies."""
+        first_id = 1_000_000_000 * (1 + len(self.other_markets))
+        market = Market(
+            exchange,
+            rules,
+            price,
+            lambda: self.now_ms(exchange),
+            beside=self.markets[exchange],
+            first_id=first_id,
+        )
+        self.other_markets[exchange, rules.symbol] = market
+        return market
+
+    def market(self, exchange: str, symbol: str | None = None) -> Market:
+        """Return an exchange's market in *symbol*, or in the pair that is copied. :raises ValueError: there is none."""
+        main = self.markets[exchange]
+        found = main if symbol in (None, main.rules.symbol) else self.other_markets.get((exchange, str(symbol)))
+        if found is None:
+            raise ValueError(f"{exchange} has no pair {symbol!r}")
+        return found
+
     def open_account(
         self, exchange: str, account_id: str, role: str, balances: dict[str, Decimal] | None = None
     ) -> SimAccount:
@@ -132,6 +155,9 @@ class World:
         for account in market.accounts:
             account.reset()
         market.restart_ids()
+        for (owner, _), other in self.other_markets.items():
+            if owner == exchange:
+                other.restart_ids()
         for amounts in (market.counterparty, market.fees, market.deposited):
             amounts.clear()
 
