@@ -122,8 +122,8 @@ class Fold:
         fresh = [fill for fill in report.fills if fill.trade_id not in order.trades]
         order.trades.update(fill.trade_id for fill in fresh)
         commissions = tuple((fill.commission_asset, fill.commission) for fill in fresh)
-        # REST gives no execution ids; the order's own known ones, if any, place it within its millisecond.
-        moment = Moment(report.updated_ms, order.last.execution_id)
+        # REST gives no execution ids: what is known of the order places it within its millisecond, or else its number.
+        moment = Moment(report.updated_ms, order.last.execution_id or _number(report.exchange_order_id))
         return self._advance(
             order, report.status, report.filled_base, report.filled_quote, moment, heard_ns, commissions
         )
@@ -177,3 +177,7 @@ class Fold:
                 break  # never forget an order that is still owed an answer
             del self._orders[oldest]
         return order
+
+
+def _number(order_id: ExchangeOrderId) -> int:
+    return int(order_id) if order_id.isascii() and order_id.isdecimal() else 0
