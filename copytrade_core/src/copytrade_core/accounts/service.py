@@ -276,6 +276,8 @@ class AccountService:
         """Ask the exchange about the key now; a good answer ends DISABLED, a refusal begins it."""
         follower = self.find(account_id)
         symbol = self._settings.symbol
+        # This is the asking that was due: a second one later could lift what the exchange says in between.
+        self._verify_due_ns.pop(follower.id, None)
         try:
             self._exchanges.ready(follower.opened)
             check = follower.connector.verify()
