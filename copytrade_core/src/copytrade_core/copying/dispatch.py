@@ -222,7 +222,9 @@ class Dispatcher:
             self._ready.add(lane)
         elif job.state is not CopyState.NEEDS_PERSON:
             if job.state is CopyState.SUBMITTING:
-                self._move(job, CopyState.UNKNOWN, kind="restarted", reason="the engine stopped before the answer came")
+                reason = "the engine stopped before the answer came"
+                self._move(job, CopyState.UNKNOWN, kind="restarted", reason=reason)
+                self._evidence(job, "unknown", reason)
             self._ask_about(job, accepted=job.state is CopyState.ACKED)
 
     # --- from PLANNED to the wire ---
@@ -508,6 +510,7 @@ class Dispatcher:
             job, "unknown", f"{error.kind}: {error.message}", CopyState.UNKNOWN, error.kind, error.message
         )
         job.state = CopyState.UNKNOWN
+        self._evidence(job, "unknown", f"{error.kind}: {error.message}")  # its row will say how it ended
         self._publish(job, f"not known yet, the exchange is being asked: {error.message}")
         self._ask_about(job, accepted=False)
 

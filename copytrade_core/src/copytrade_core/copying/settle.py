@@ -188,6 +188,9 @@ class Settler:
         return None
 
     def _found(self, case: Case, report: OrderReport) -> None:
+        if not case.accepted:
+            kind = "found_late" if case.late else "found"
+            self._on_evidence(case.job, kind, f"order {report.exchange_order_id} is {report.status}")
         if report.status.is_final and (report.fills_complete or not report.filled_base):
             self._close(case)
             self._on_found(case.job, report, case.late)
@@ -196,9 +199,7 @@ class Settler:
             case.accepted = True
             case.exchange_order_id = report.exchange_order_id
             case.asked = 0
-            if case.late:
-                self._on_evidence(case.job, "found_late", f"order {report.exchange_order_id} is {report.status}")
-            else:
+            if not case.late:
                 self._on_open(case.job, report)
         self._again(case, 0.0)
 
