@@ -740,6 +740,13 @@ class LeaderWatcher:
             self._mismatch_since_ns = 0
             self._feed.alarm("the leader's balance changed without an event: its orders are being read")
             self._catch_up()
+            self._pool_submit(self._renew)
+
+    def _renew(self) -> None:
+        """Subscribe anew, one connection after the other: a subscription can be dead while its socket answers."""
+        for stream in list(self._streams.values()):
+            if not self._stopping:
+                self._subscribe(stream)
 
     # --- showing ---
 
