@@ -21,6 +21,7 @@ from pathlib import Path
 from copytrade_core import CopyTrader, Settings, Vault
 from copytrade_core.cli.demo import add_accounts
 from copytrade_core.cli.local import ScriptedLeader, call_json, simulators
+from copytrade_core.views import LeaderOrderView
 
 
 def main() -> None:
@@ -68,14 +69,20 @@ def measure(trader: CopyTrader, leader: ScriptedLeader, rounds: int) -> None:
     print(f"last acknowledgement: p50 {statistics.median(last):.0f} ms, p95 {cut:.0f} ms over {rounds} leader orders")
 
 
-def wait_for(trader: CopyTrader, order: str):
-    pause = threading.Event()
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for book in trader.list_events(limit=3):
-            if book.order_id == order and all(copy.state.is_final for copy in book.copies):
-                return book
-        pause.wait(0.5)
+def wait_for(trader: CopyTrader, order: str) -> LeaderOrderView:
+    """Wait for the closed book without asking for it all the time: that would be measured, too."""
+    done = threading.Event()
+    end = trader.subscribe(lambda event: done.set() if event.kind == "copy" else None)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            while done.wait(0.7):  # as long as copies still change
+                done.clear()
+            for book in trader.list_events(limit=1):
+                if book.order_id == order and all(copy.state.is_final for copy in book.copies):
+                    return book
+    finally:
+        end()
     raise SystemExit("the copies did not end within a minute")
 
 

@@ -49,7 +49,7 @@ class Feed:
         log.log(logging.WARNING if kind in ("alarm", "halt") else logging.INFO, "%s: %s", kind, text)
 
         def insert(connection: Connection) -> FeedEvent:
-            row = connection.execute(table.insert().values(wall_ms=wall_ms, kind=kind, text=text, data=plain))
+            row = connection.execute(table.insert(), {"wall_ms": wall_ms, "kind": kind, "text": text, "data": plain})
             assert row.inserted_primary_key is not None
             seq = row.inserted_primary_key[0]
             return FeedEvent(seq=seq, t=wall_text(wall_ms), kind=kind, text=text, data=plain)

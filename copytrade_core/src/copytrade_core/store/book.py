@@ -6,12 +6,13 @@ Every function that takes a connection runs inside one of the journal's transact
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select
+from sqlalchemy import Connection, Row, Select, Update, bindparam, func, select
 
 from ..clock import wall_text
 from ..codec import to_wire
@@ -124,12 +125,33 @@ def claim(connection: Connection, claims: Sequence[Claim], wall_ms: int) -> set[
 
 def move(connection: Connection, copy_id: str, target: CopyState, wall_ms: int, **values: Any) -> bool:
     """Move a copy to *target* if its state allows that; return whether it moved."""
-    statement = (
+    parameters = {"of_copy": copy_id, "to_updated": wall_ms, **{f"to_{name}": value for name, value in values.items()}}
+    return connection.execute(_move(target, tuple(values)), parameters).rowcount == 1
+
+
+@functools.cache
+def _move(target: CopyState, names: tuple[str, ...]) -> Update:
+    """Build the statement once: a burst runs it hundreds of times."""
+    return (
         copies.update()
-        .where(copies.c.id == copy_id, copies.c.state.in_(sources_of(target)))
-        .values(state=target, updated_wall_ms=wall_ms, **values)
+        .where(copies.c.id == bindparam("of_copy"), copies.c.state.in_(sorted(sources_of(target))))
+        .values(
+            state=target.value,
+            updated_wall_ms=bindparam("to_updated"),
+            **{name: bindparam(f"to_{name}") for name in names},
+        )
     )
-    return connection.execute(statement).rowcount == 1
+
+
+_ANSWERED = (
+    attempts.update()
+    .where(attempts.c.copy_id == bindparam("of_copy"), attempts.c.n == bindparam("of_n"))
+    .values(
+        outcome=bindparam("to_outcome"),
+        answer=bindparam("to_answer"),
+        exchange_order_id=bindparam("to_exchange_order_id"),
+    )
+)
 
 
 def answered(
@@ -137,15 +159,20 @@ def answered(
 ) -> None:
     """Note how an attempt ended, or that nobody knows."""
     connection.execute(
-        attempts.update()
-        .where(attempts.c.copy_id == copy_id, attempts.c.n == n)
-        .values(outcome=outcome, answer=answer[:500], exchange_order_id=exchange_order_id)
+        _ANSWERED,
+        {
+            "of_copy": copy_id,
+            "of_n": n,
+            "to_outcome": outcome,
+            "to_answer": answer[:500],
+            "to_exchange_order_id": exchange_order_id,
+        },
     )
 
 
 def note(connection: Connection, copy_id: str, wall_ms: int, kind: str, text: str) -> None:
     """Append a piece of evidence; nothing of it is ever changed."""
-    connection.execute(evidence.insert().values(copy_id=copy_id, wall_ms=wall_ms, kind=kind, text=text[:500]))
+    connection.execute(evidence.insert(), {"copy_id": copy_id, "wall_ms": wall_ms, "kind": kind, "text": text[:500]})
 
 
 def executed(

@@ -7,12 +7,13 @@ back alone. When a commit fails the journal is broken for good: nothing can be w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,13 @@ Work = Callable[[Connection], T]
 LINGER_SEC = 0.03
 GROUP_LIMIT = 500  # functions in one transaction
 QUEUE_LIMIT = 20_000
+
+
+Piece = tuple[Work[Any], "Future[Any]"]
+
+
+class _PieceFailed(Exception):
+    """One piece of a group failed."""
 
 
 class Journal:
@@ -72,6 +80,8 @@ class Journal:
 
     def submit(self, work: Work[T], *, urgent: bool = False) -> Future[T]:
         """Queue *work*; the future is done when its transaction is on disk. It must not be cancelled.
+
+        *work* does nothing but use its connection: when another piece of the group fails it is run once more.
 
         What is not urgent lingers a few milliseconds, so that the answers of a burst share one transaction and do
         not take processor time from the orders that are still leaving.
@@ -194,23 +204,15 @@ class Journal:
             except queue.Empty:
                 return group, False
 
-    def _commit(self, connection: Connection, group: Sequence[tuple[Work[Any], Future[Any]]]) -> None:
-        results: list[tuple[Future[Any], Any, BaseException | None]] = []
+    def _commit(self, connection: Connection, group: Sequence[Piece]) -> None:
         try:
             if self._broken is not None:
                 raise self._broken
-            with connection.begin():
-                self._check_ownership(connection)
-                for work, future in group:
-                    try:
-                        with connection.begin_nested():
-                            results.append((future, work(connection), None))
-                    except IntegrityError as error:
-                        results.append((future, None, error))
-                    except DBAPIError:
-                        raise  # the disk or the file: it is not this piece of work alone that cannot be written
-                    except Exception as error:
-                        results.append((future, None, error))
+            try:
+                results = self._run_group(connection, group, contextlib.nullcontext)
+            except _PieceFailed:
+                # Rare: a duplicate, a refusal. All of it was rolled back; now each piece has a savepoint of its own.
+                results = self._run_group(connection, group, connection.begin_nested)
         except Exception as error:  # a failed commit or sync: what the file holds is not known any more
             broken = self._broken or JournalError(f"the journal cannot be written: {type(error).__name__}: {error}")
             for _, future in group:
@@ -222,6 +224,28 @@ class Journal:
                 future.set_result(result)
             else:
                 future.set_exception(failure)
+
+    def _run_group(
+        self, connection: Connection, group: Sequence[Piece], guard: Callable[[], AbstractContextManager[Any]]
+    ) -> list[tuple[Future[Any], Any, Exception | None]]:
+        """Run all pieces in one transaction, each inside *guard*.
+
+        :raises _PieceFailed: a piece failed that no savepoint guards; everything was rolled back.
+        """
+        results: list[tuple[Future[Any], Any, Exception | None]] = []
+        with connection.begin():
+            self._check_ownership(connection)
+            for work, future in group:
+                try:
+                    with guard():
+                        results.append((future, work(connection), None))
+                except Exception as error:
+                    if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+                        raise  # the disk or the file: it is not this piece alone that cannot be written
+                    if guard is contextlib.nullcontext:
+                        raise _PieceFailed from error
+                    results.append((future, None, error))
+        return results
 
     def _break(self, broken: JournalError) -> None:
         with self._close_lock:

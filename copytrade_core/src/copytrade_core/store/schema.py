@@ -55,7 +55,10 @@ class ExactFraction(TypeDecorator[Fraction]):
         return None if value is None else f"{value.numerator}/{value.denominator}"
 
     def process_result_value(self, value: str | None, dialect: Any) -> Fraction | None:
-        return None if value is None else Fraction(value)
+        if value is None:
+            return None
+        numerator, _, denominator = value.partition("/")  # many times faster than Fraction's own reading of text
+        return Fraction(int(numerator), int(denominator))
 
 
 metadata = MetaData()
