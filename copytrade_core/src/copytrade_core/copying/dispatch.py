@@ -178,18 +178,12 @@ class Dispatcher:
         :param deadline_ns: until when (monotonic) a copy that was not sent yet may still be.
         """
         for row in found:
-            job = Job(
-                copy_id=row.id,
-                leader_order_id=row.leader_order_id,
-                account_id=AccountId(row.account_id),
-                account_name=row.account_name,
-                exchange_label=f"{row.exchange}/{row.env}",
-                side=Side(row.side),
+            job = Job.of_row(
+                row._mapping,
                 share=row.share if row.share is not None else Fraction(0),
                 created_ms=row.created_ms,
                 deadline_ns=deadline_ns(row),
                 by_person=row.ordinal > 1,
-                heard_ns=0,
                 state=CopyState(row.state),
                 attempts=row.attempts,
                 exchange_order_id=row.exchange_order_id,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from ..connector import PreparedOrder
 from ..model import AccountId, Side
@@ -23,7 +25,7 @@ class Job:
     share: Fraction
     created_ms: int  # when the leader's order was created, in the time of the leader's exchange
     deadline_ns: int  # monotonic; from here on it is too old to be sent
-    heard_ns: int  # monotonic; latencies count from here
+    heard_ns: int = 0  # monotonic; latencies count from here; 0: they do not count
     state: CopyState = CopyState.PLANNED
     by_person: bool = False  # asked for by a person: what the account missed while it was paused counts, too
     attempts: int = 0
@@ -33,6 +35,22 @@ class Job:
     key_fingerprint: str = ""
     exchange_order_id: str = ""
     latency_ms: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any], *, share: Fraction, created_ms: int, deadline_ns: int, **more: Any) -> Job:
+        """Return the job of a row of `copies`, as it was planned or as the journal holds it."""
+        return cls(
+            copy_id=row["id"],
+            leader_order_id=row["leader_order_id"],
+            account_id=AccountId(row["account_id"]),
+            account_name=row["account_name"],
+            exchange_label=f"{row['exchange']}/{row['env']}",
+            side=Side(row["side"]),
+            share=share,
+            created_ms=created_ms,
+            deadline_ns=deadline_ns,
+            **more,
+        )
 
     def clocked(self, step: str, now_ns: int) -> None:
         """Note how long after the leader's final report *step* came."""
