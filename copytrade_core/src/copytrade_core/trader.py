@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -493,7 +493,13 @@ class CopyTrader(TraderApi):
         age_ms = 0 if now_ms is None else now_ms - order.last.time_ms
         deadline_ns = now_ns + int((limit_ms - age_ms) * NS_PER_MS)
         return [
-            _job(copy, order_id, decision.share, order.side, order.created_ms, deadline_ns, order.final_heard_ns)
+            Job.of_row(
+                {**copy, "leader_order_id": order_id},
+                share=decision.share,
+                created_ms=order.created_ms,
+                deadline_ns=deadline_ns,
+                heard_ns=order.final_heard_ns,
+            )
             for copy in copies
             if copy["state"] == CopyState.PLANNED and decision.share is not None
         ]
@@ -615,30 +621,6 @@ class CopyTrader(TraderApi):
             poll_sec=self._accounts.poll_sec(follower) if follower else None,
             last_copy=last.get(record.id),
         )
-
-
-def _job(
-    copy: Mapping[str, Any],
-    order_id: int,
-    share: Fraction,
-    side: Side,
-    created_ms: int,
-    deadline_ns: int,
-    heard_ns: int,
-) -> Job:
-    """Return the job of a PLANNED row."""
-    return Job(
-        copy_id=copy["id"],
-        leader_order_id=order_id,
-        account_id=copy["account_id"],
-        account_name=copy["account_name"],
-        exchange_label=f"{copy['exchange']}/{copy['env']}",
-        side=side,
-        share=share,
-        created_ms=created_ms,
-        deadline_ns=deadline_ns,
-        heard_ns=heard_ns,
-    )
 
 
 def _page(limit: int) -> int:

@@ -17,7 +17,7 @@ from ..clock import NS_PER_SEC, Clock
 from ..errors import Conflict, CopytradeError, EngineHalted, InvalidRequest, NotFound
 from ..feed import Feed
 from ..halts import Halts
-from ..model import AccountId, ClientOrderId, ExchangeOrderId, OrderReport, Side, Symbol
+from ..model import AccountId, ClientOrderId, ExchangeOrderId, OrderReport, Symbol
 from ..store import book as rows
 from ..store.journal import Journal
 from ..store.vault import Vault
@@ -119,8 +119,7 @@ class Decisions:
         who, wall_ms = by or SOMEBODY, self._clock.wall_ms()
         if not self._journal.write(lambda connection: rows.copy_again(connection, row, new_id, who, wall_ms)):
             raise Conflict(_not_open(self._row(copy_id)), field="id")
-        columns = {**row._mapping, "id": new_id}
-        self._send([self._job(columns, row.leader_order_id, row.share, Side(row.side), row.created_ms)])
+        self._send([{**row._mapping, "id": new_id}], row.share, row.created_ms)
         self._feed.publish("copy", f"{row.account_name}: copied now, asked by {who}", copy_id=new_id)
         return self._view(new_id)
 
@@ -167,13 +166,8 @@ class Decisions:
         }
         if not self._journal.write(lambda connection: rows.decide_share(connection, order_id, values, copies)):
             raise Conflict("this order is not (or no longer) waiting for its share", field="id")
-        self._send(
-            [
-                self._job(copy, order_id, share, order.side, created_ms)
-                for copy in copies
-                if copy["state"] == CopyState.PLANNED
-            ]
-        )
+        planned = [copy | {"leader_order_id": order_id} for copy in copies if copy["state"] == CopyState.PLANNED]
+        self._send(planned, share, created_ms)
         self._feed.publish("leader_order", f"the share of order {order.id} was given by {who}", event_id=order.id)
 
     def _check_may_copy(self, row: Row[Any]) -> None:
@@ -217,23 +211,14 @@ class Decisions:
                 return found
         return None
 
-    def _job(self, columns: Mapping[str, Any], order_id: int, share: Fraction, side: Side, created_ms: int) -> Job:
-        return Job(
-            copy_id=columns["id"],
-            leader_order_id=order_id,
-            account_id=columns["account_id"],
-            account_name=columns["account_name"],
-            exchange_label=f"{columns['exchange']}/{columns['env']}",
-            side=side,
-            share=share,
-            created_ms=created_ms,
-            deadline_ns=self._clock.monotonic_ns() + BY_PERSON_NS,
-            heard_ns=0,
-            by_person=True,
+    def _send(self, copies: Sequence[Mapping[str, Any]], share: Fraction, created_ms: int) -> None:
+        deadline_ns = self._clock.monotonic_ns() + BY_PERSON_NS
+        self._dispatcher.planned(
+            [
+                Job.of_row(copy, share=share, created_ms=created_ms, deadline_ns=deadline_ns, by_person=True)
+                for copy in copies
+            ]
         )
-
-    def _send(self, jobs: Sequence[Job]) -> None:
-        self._dispatcher.planned(jobs)
 
     def _row(self, copy_id: str) -> Row[Any]:
         with self._journal.reading() as connection:
