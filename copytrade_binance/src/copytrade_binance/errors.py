@@ -133,7 +133,7 @@ def http_error(
         return RateLimited(
             "Binance's firewall turned the request away",
             retry_after_sec=60.0 if retry_after_sec is None else retry_after_sec,
-            whole_address=True,
+            whole_address=False,  # it dislikes single requests too: one of them must not silence everybody
             banned=True,
             kind="firewall",
             exchange=EXCHANGE,

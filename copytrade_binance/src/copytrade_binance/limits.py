@@ -43,8 +43,7 @@ class Limits:
 
     def heed(self, error: ExchangeError) -> None:
         """Let nothing through for as long as *error* says, if it is about the whole address."""
-        # The firewall dislikes single requests too: one of them must not silence everybody.
-        if isinstance(error, RateLimited) and error.whole_address and error.kind != "firewall":
+        if isinstance(error, RateLimited) and error.whole_address:
             self.weight.block(error.retry_after_sec, banned=error.banned)
 
 
