@@ -65,6 +65,12 @@ class ExchangeClock:
         with self._lock:
             return self._offset_ms is not None
 
+    @property
+    def measured_ns(self) -> int:
+        """When the offset was last measured (monotonic); 0 for never."""
+        with self._lock:
+            return self._measured_ns
+
     def now_ms(self) -> int:
         """Return the exchange's time in milliseconds. :raises ClockSkewed: it was never measured."""
         with self._lock:

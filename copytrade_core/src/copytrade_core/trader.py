@@ -117,6 +117,7 @@ class CopyTrader(TraderApi):
             feed=self._feed,
             install_tag=vault.install_tag,
             on_death=self._thread_died,
+            copying_since_ms=lambda: self._vault.copying_since_ms,
         )
         self._decisions = Decisions(
             clock=self._clock,

@@ -64,6 +64,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_DEADLINE_SEC = 20.0  # a gateway answers within 15 s; this catches one that does not
 READ_AGAIN_SEC = 0.5
+CLOCK_AGAIN_SEC = 0.2
 PREPARE_AGAIN_SEC = 0.2
 CONFIRM_REFUSAL_SEC = 30.0
 OURS_WINDOW_SEC = 60.0
@@ -98,7 +99,9 @@ class Dispatcher:
         feed: Feed,
         install_tag: str,
         on_death: OnDeath,
+        copying_since_ms: Callable[[], int],
     ) -> None:
+        """*copying_since_ms*: when copying was last started, in the time that the leader's orders are dated in."""
         self._settings = settings
         self._clock = clock
         self._journal = journal
@@ -109,6 +112,7 @@ class Dispatcher:
         self._halts = halts
         self._feed = feed
         self._install_tag = install_tag
+        self._copying_since_ms = copying_since_ms
         self._lanes: dict[AccountId, Lane] = {}
         self._ready: set[Lane] = set()
         self._holds: dict[str, int] = {}  # exchange label -> monotonic ns until which nothing is sent there
@@ -306,8 +310,12 @@ class Dispatcher:
             ended = CopyState.FAILED if was_tried or kind == "halted" else CopyState.SKIPPED
             return ended, kind, reason
         assert follower is not None
-        if not was_tried and not job.by_person and job.created_ms <= follower.record.resumed_ms:
-            return CopyState.SKIPPED, "before_resumed", "the leader placed it before this account was resumed"
+        # A stop or a pause that is over already ends what waited then, too: a rate limit can outlast both.
+        ended = CopyState.FAILED if was_tried else CopyState.SKIPPED
+        if not job.by_person and job.created_ms <= follower.record.resumed_ms:
+            return ended, "before_resumed", "the leader placed it before this account was resumed"
+        if not job.by_person and job.created_ms <= self._copying_since_ms():
+            return ended, "before_started", "the leader placed it before copying was started"
         if halt := self._halts.of(job.exchange_label):
             return CopyState.FAILED, "halted", halt.reason
         if self._clock.monotonic_ns() > job.deadline_ns:
@@ -324,15 +332,16 @@ class Dispatcher:
         """Return the seconds after which the head of a lane is to be looked at again; 0: it can go."""
         now = self._clock.monotonic_ns()
         opened = follower.opened
-        if not opened.clock.is_known or opened.rules is None:
+        if not opened.clock.is_known or opened.rules is None or opened.clock.measured_ns < job.clock_refused_ns:
             self._exchanges.remeasure(opened)
-            return 0.2
+            return CLOCK_AGAIN_SEC
+        too_old_sec = max((job.deadline_ns - now) / NS_PER_SEC, 0.0) + 0.01
         hold = max(job.not_before_ns, self._holds.get(opened.label, 0))
         if hold > now:
-            return (hold - now) / NS_PER_SEC
+            return min((hold - now) / NS_PER_SEC, too_old_sec)
         if any(other.side is job.side for other in lane.unknown):
             # What this one may spend depends on what became of that one. Settling it wakes the lane.
-            return max((job.deadline_ns - now) / NS_PER_SEC, 0.0) + 0.01
+            return too_old_sec
         return 0.0
 
     def _must_read(self, lane: Lane, job: Job) -> bool:
@@ -386,6 +395,8 @@ class Dispatcher:
         if refusal is not None:
             lane.waiting.popleft()
             self._refuse(job, CopyState.SKIPPED, *refusal, **inputs)
+            if not rules.is_trading:
+                self._exchanges.reload_rules(follower.opened)  # it may have opened again by now
             return None
         attempt = job.attempts + 1
         order = MarketOrder(
@@ -445,10 +456,13 @@ class Dispatcher:
         elif isinstance(outcome, RateLimited):
             if outcome.whole_address:
                 self._hold(job.exchange_label, outcome)
+            elif outcome.banned:
+                self._feed.alarm(f"{job.account_name}: {outcome.message}", account_id=job.account_id)
             self._not_sent(lane, job, outcome, retry=not outcome.banned, wait_sec=outcome.retry_after_sec)
         elif isinstance(outcome, ClockSkewed):
+            # The same clock would be refused again.
+            job.clock_refused_ns = self._clock.monotonic_ns()
             self._not_sent(lane, job, outcome, retry=True, wait_sec=0.0)
-            self._remeasure(job)
         elif isinstance(outcome, AuthenticationFailed):
             self._end(lane, job, CopyState.REJECTED, outcome)
             self._refused_key(job, outcome)
@@ -692,11 +706,6 @@ class Dispatcher:
                     f"{label} has shut our address out: nothing is sent there for {error.retry_after_sec:.0f} s",
                     exchange=label,
                 )
-
-    def _remeasure(self, job: Job) -> None:
-        opened = self._opened(job)
-        if opened is not None:
-            self._exchanges.remeasure(opened)
 
     def _publish(self, job: Job, reason: str, report: OrderReport | None = None) -> None:
         data: Mapping[str, Any] = {

@@ -31,6 +31,7 @@ class Job:
     attempts: int = 0
     not_before_ns: int = 0
     read_since_ns: int = 0  # its figures must have been read after this
+    clock_refused_ns: int = 0  # the exchange's clock must have been measured after this
     prepared: PreparedOrder | None = None
     key_fingerprint: str = ""
     exchange_order_id: str = ""
