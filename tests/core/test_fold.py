@@ -223,7 +223,7 @@ def test_an_order_that_the_stream_never_told_of_is_marked_as_from_a_gap():
 
     assert progress.is_final_now
     assert (progress.order.source, progress.order.first_arrival) == ("gap", 4)
-    assert progress.order.first == progress.order.last == Moment(1001)
+    assert progress.order.first == progress.order.last == Moment(1001, 7)
 
 
 def test_an_open_order_that_is_read_back_is_still_waited_for():

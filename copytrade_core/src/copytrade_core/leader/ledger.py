@@ -28,10 +28,14 @@ AGREE = Fraction(1, 1000)  # two estimates are "the same" within 0.1 %
 
 @dataclass(frozen=True, slots=True, order=True)
 class Moment:
-    """A point in the exchange's order of things: its millisecond, then its execution id within it."""
+    """A point in the exchange's order of things: its millisecond, then its execution id within it.
+
+    ``after`` is 1 for what came behind that execution and has no number of its own: a deposit, a withdrawal.
+    """
 
     time_ms: int
     execution_id: int = 0
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
