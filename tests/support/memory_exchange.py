@@ -253,7 +253,7 @@ class _Connector(Connector):
     def verify(self, *, needs_trade: bool = True) -> AccountCheck:
         return AccountCheck(uid=f"uid-{self.key}", permissions=KeyPermissions(can_trade=True), balances=self.balances())
 
-    def balances(self) -> BalanceSnapshot:
+    def balances(self, *, urgent: bool = False) -> BalanceSnapshot:
         with self.world.lock:
             return self.holder.snapshot(BalanceSource.READ)
 

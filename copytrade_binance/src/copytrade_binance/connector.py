@@ -122,7 +122,8 @@ class BinanceConnector(Connector):
         On prod Binance tells the key's rights; elsewhere a test order proves that it may trade, and nothing
         can prove that it may not withdraw.
         """
-        payload = self._rest.account(self.signer)
+        # Followers by the hundred may be verified at once; the leader, who only reads, must not wait for them.
+        payload = self._rest.account(self.signer, Priority.BALANCE if needs_trade else Priority.LOOKUP)
         if needs_trade and not parse.can_trade(payload):
             raise AuthenticationFailed(
                 "Binance does not let this account trade", kind="account_blocked", exchange=EXCHANGE
@@ -159,8 +160,8 @@ class BinanceConnector(Connector):
                 warnings.append(f"the key's right to trade ends in {max(0, days)} days")
         return tuple(warnings)
 
-    def balances(self) -> BalanceSnapshot:
-        return parse.account(self._rest.account(self.signer, Priority.BALANCE))
+    def balances(self, *, urgent: bool = False) -> BalanceSnapshot:
+        return parse.account(self._rest.account(self.signer, Priority.LOOKUP if urgent else Priority.BALANCE))
 
     def key_permissions(self) -> KeyPermissions:
         """Read what the key may do; outside of prod that is only whether it may read and trade."""

@@ -28,6 +28,7 @@ from .rest import (
     SPOT_PLACE_ORDER,
     SPOT_UNFILLED_ORDERS,
     Route,
+    urgently,
 )
 
 T = TypeVar("T")
@@ -63,8 +64,9 @@ class ClassicAccount(AccountFamily):
             "receiveWindow": str(self.recv_window_ms),
         }
 
-    def balances(self) -> BalanceSnapshot:
-        answer = self.api.get(SPOT_ACCOUNT_ASSETS, assetType="hold_only")
+    def balances(self, *, urgent: bool) -> BalanceSnapshot:
+        route = urgently(SPOT_ACCOUNT_ASSETS) if urgent else SPOT_ACCOUNT_ASSETS
+        answer = self.api.get(route, assetType="hold_only")
         return parse.classic_balances(answer.data, answer.request_ms, self.symbol)
 
     def key_facts(self) -> KeyFacts:

@@ -271,8 +271,8 @@ class BitgetConnector(Connector):
                 return KeyFacts(uid="", permissions=KeyPermissions())
             raise
 
-    def balances(self) -> BalanceSnapshot:
-        return self._ask(lambda family: family.balances())
+    def balances(self, *, urgent: bool = False) -> BalanceSnapshot:
+        return self._ask(lambda family: family.balances(urgent=urgent))
 
     def prepare_market_order(self, order: MarketOrder) -> PreparedOrder:
         family = self._family

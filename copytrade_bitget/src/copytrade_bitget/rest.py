@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from copytrade_core.accounts.budget import Budget, Priority
 from copytrade_core.clock import NS_PER_SEC, Clock, ExchangeClock
@@ -36,6 +36,11 @@ class Route:
     path: str
     per_second: int
     priority: Priority = Priority.LOOKUP
+
+
+def urgently(route: Route) -> Route:
+    """Return *route* for somebody who cannot wait behind the polling of balances."""
+    return replace(route, priority=Priority.LOOKUP)
 
 
 PUBLIC_TIME = Route("/api/v2/public/time", 20)

@@ -28,6 +28,7 @@ from .rest import (
     PLACE_ORDER,
     UNFILLED_ORDERS,
     Route,
+    urgently,
 )
 
 T = TypeVar("T")
@@ -52,8 +53,8 @@ class UnifiedAccount(AccountFamily):
             "clientOid": order.client_order_id,
         }
 
-    def balances(self) -> BalanceSnapshot:
-        answer = self.api.get(ACCOUNT_ASSETS)
+    def balances(self, *, urgent: bool) -> BalanceSnapshot:
+        answer = self.api.get(urgently(ACCOUNT_ASSETS) if urgent else ACCOUNT_ASSETS)
         traded = (self.symbol.base, self.symbol.quote)
         for row in parse.rows(parse.mapping(answer.data).get("assets")):
             coin = parse.text(row, "coin").upper()

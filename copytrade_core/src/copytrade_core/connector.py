@@ -104,8 +104,11 @@ class Connector(ABC):
         """
 
     @abstractmethod
-    def balances(self) -> BalanceSnapshot:
-        """Read all balances over REST; the snapshot is complete."""
+    def balances(self, *, urgent: bool = False) -> BalanceSnapshot:
+        """Read all balances over REST; the snapshot is complete.
+
+        :param urgent: an order waits for it, or it is the leader's: it goes before the polling of the others.
+        """
 
     @abstractmethod
     def key_permissions(self) -> KeyPermissions:

@@ -20,7 +20,7 @@ class Priority(Enum):
 
     ORDER = 1.0
     LOOKUP = 0.85
-    BALANCE = 0.5
+    BALANCE = 0.4
 
 
 class Budget:

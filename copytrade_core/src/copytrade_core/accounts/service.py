@@ -20,6 +20,7 @@ from ..errors import (
     ExchangeError,
     InvalidRequest,
     NotFound,
+    RateLimited,
 )
 from ..exchanges import Exchanges, OpenExchange
 from ..feed import Feed
@@ -286,7 +287,10 @@ class AccountService:
             self.disable(follower.id, error.kind, error.message)
             return VerifyView(ok=False, error_kind=error.kind, error=error.message)
         except CopytradeError as error:
-            self._verify_due_ns[follower.id] = self._clock.monotonic_ns() + int(VERIFY_RETRY_SEC * NS_PER_SEC)
+            again_sec = (
+                min(error.retry_after_sec, VERIFY_RETRY_SEC) if isinstance(error, RateLimited) else VERIFY_RETRY_SEC
+            )
+            self._verify_due_ns[follower.id] = self._clock.monotonic_ns() + int(again_sec * NS_PER_SEC)
             with self._lock:
                 if (known := self._followers.get(follower.id)) is not None:
                     self._followers[follower.id] = replace(known, not_verified=f"not verified yet: {error.message}")
@@ -334,11 +338,11 @@ class AccountService:
         """Ask the exchange again before believing a refusal that may be passing."""
         self._verify_due_ns[account_id] = self._clock.monotonic_ns() + int(delay_sec * NS_PER_SEC)
 
-    def read(self, account_id: AccountId) -> None:
-        """Read an account's balances now. :raises ExchangeError: they could not be had."""
+    def read(self, account_id: AccountId, *, urgent: bool = True) -> None:
+        """Read an account's balances now, before all polling. :raises ExchangeError: they could not be had."""
         follower = self.find(account_id)
         try:
-            self._book.state(account_id, follower.connector.balances())
+            self._book.state(account_id, follower.connector.balances(urgent=urgent))
         except AuthenticationFailed as error:
             self.disable(account_id, error.kind, error.message)
             raise
@@ -494,7 +498,7 @@ class AccountService:
 
     def _read_quietly(self, account_id: AccountId) -> None:
         try:
-            self.read(account_id)
+            self.read(account_id, urgent=False)
         except CopytradeError as error:
             log.debug("the balances of %s could not be read: %s", account_id, error.message)  # their age grows, shown
         finally:

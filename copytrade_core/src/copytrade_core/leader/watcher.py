@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -136,6 +136,7 @@ class LeaderWatcher:
         self._seen: deque[str] = deque(maxlen=20_000)
         self._seen_set: set[str] = set()
         self._delta_numbers = itertools.count()
+        self._newest = Moment(0)  # of the executions told by the stream
         self._decided_before: set[tuple[str, int]] = set()
         self._asked_for: set[Any] = set()
         self._is_catching_up = False
@@ -307,9 +308,10 @@ class LeaderWatcher:
             self._confirm_later()
             self._show_balances()
         elif isinstance(event, BalanceChange):
-            self._ledger.change(self._next_delta(), Moment(event.time_ms), {event.asset: event.free_delta})
+            self._ledger.change(self._next_delta(), self._moment_of(event), {event.asset: event.free_delta})
             self._show_balances()
         else:
+            self._newest = max(self._newest, Moment(event.transaction_ms, event.execution_id))
             self._progress(
                 self._fold.report(event, heard_ns, self._ledger.arrivals), event.transaction_ms, event.execution_id
             )
@@ -317,6 +319,12 @@ class LeaderWatcher:
                 # What an order that rests on the book locks or frees is told by a balance push alone: it may be lost.
                 self._is_reading_soon = True
                 self._mailbox.later(0.3, self._read_for_resting)
+
+    def _moment_of(self, change: BalanceChange) -> Moment:
+        """Place a deposit or withdrawal: within a millisecond it comes after the executions that were told before it."""
+        if change.time_ms != self._newest.time_ms:
+            return Moment(change.time_ms)
+        return replace(self._newest, after=1)
 
     def _progress(self, progress: Progress, time_ms: int, execution_id: int) -> None:
         """Carry the leader's balances forward by what a report newly told, and queue the order if it is final."""
@@ -476,7 +484,7 @@ class LeaderWatcher:
     def _resolve(self, pending: _Pending) -> None:
         """The estimates contradict each other: ask the exchange what else happened, and what there is now."""
         try:
-            snapshot = self._connector.balances()
+            snapshot = self._connector.balances(urgent=True)
             orders = self._read_orders(pending.order.created_ms - LOOK_BACK_MS)
         except CopytradeError as error:
             log.warning("the leader's balance could not be checked: %s", error.message)
@@ -539,7 +547,7 @@ class LeaderWatcher:
             self._exchanges.ready(self.opened)
             # The orders first: whatever fills between the two reads is in the balance and comes by stream besides.
             orders = self._read_orders(since_ms - LOOK_BACK_MS)
-            snapshot = self._connector.balances()
+            snapshot = self._connector.balances(urgent=True)
         except CopytradeError as error:
             self._mailbox.post(self._gap_unread, error)
         else:
@@ -710,14 +718,14 @@ class LeaderWatcher:
 
     def _read_snapshot(self) -> None:
         try:
-            self._mailbox.post(self._take_snapshot, self._connector.balances())
+            self._mailbox.post(self._take_snapshot, self._connector.balances(urgent=True))
         except CopytradeError as error:
             log.info("the leader's balances could not be read: %s", error.message)
 
     def _cross_check(self) -> None:
         """Hold REST's balances against the ledger: a stream can go silent while its socket stays open."""
         try:
-            snapshot = self._connector.balances()
+            snapshot = self._connector.balances(urgent=True)
         except CopytradeError:
             return
         self._mailbox.post(self._compare, snapshot)

@@ -97,7 +97,7 @@ class AcmeConnector(Connector):
             balances=read(wallet, balances_of),
         )
 
-    def balances(self) -> BalanceSnapshot:
+    def balances(self, *, urgent: bool = False) -> BalanceSnapshot:
         return read(self._get("/wallet"), balances_of)
 
     def key_permissions(self) -> KeyPermissions:
