@@ -228,7 +228,7 @@ def test_a_malformed_endpoint_is_refused(endpoints):
 
 
 def test_one_read_of_balances_costs_its_share_of_the_minute(exchange):
-    assert exchange.balance_read_cost_sec() == pytest.approx(0.4)
+    assert exchange.balance_read_cost_sec() == pytest.approx(0.5)
 
 
 def test_another_order_than_the_one_asked_for_is_no_answer(rest, connector):

@@ -47,6 +47,7 @@ from copytrade_core.plugins import Plugins
 
 D = Decimal
 PRICE = D("50000")
+KEY_PREFIX = "memory-key-of-"  # what is a key is cut out of all logs: it must be no word that they need
 
 
 @dataclass
@@ -236,7 +237,7 @@ class _Exchange(Exchange):
 class _Connector(Connector):
     def __init__(self, account_id, credentials, exchange: _Exchange) -> None:
         self.account_id = account_id
-        self.key = credentials["api_key"]
+        self.key = credentials["api_key"].removeprefix(KEY_PREFIX)
         self.fingerprint = credentials.fingerprint
         self.exchange = exchange
         self.world = exchange.world
@@ -347,7 +348,7 @@ def engine(world: MemoryExchange, data_dir: Path, **settings):
 
 
 def keys(key: str) -> dict[str, str]:
-    return {"api_key": key, "api_secret": f"secret of {key}"}
+    return {"api_key": KEY_PREFIX + key, "api_secret": f"secret of {key}"}
 
 
 def until(condition: Callable[[], object], timeout_sec: float = 10):

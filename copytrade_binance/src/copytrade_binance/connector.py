@@ -97,7 +97,7 @@ class BinanceExchange(Exchange):
             gateway.warm(len(connectors))
 
     def balance_read_cost_sec(self) -> float:
-        """20 units of weight, at the half of the budget that balances may take."""
+        """20 units of weight, at the share of the budget that balances may take."""
         return 20 / (WEIGHT_PER_MINUTE / 60 * Priority.BALANCE.value)
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from copytrade_core.accounts.budget import Priority
 from copytrade_core.connector import (
     Connector,
     Exchange,
@@ -66,6 +67,7 @@ from .keeper import Keeper
 from .private_socket import StreamAddress
 from .rest import (
     ACCOUNT_SETTINGS,
+    ADDRESS_LIMIT,
     MARKET_INSTRUMENTS,
     PUBLIC_TIME,
     SPOT_ACCOUNT_ASSETS,
@@ -157,7 +159,7 @@ class BitgetExchange(Exchange):
         _ = self.gateway  # made, and its threads started, before an order needs it
 
     def balance_read_cost_sec(self) -> float:
-        return 0.02  # one of 6,000 a minute, of which reads of balances may use half
+        return 60 / (ADDRESS_LIMIT * Priority.BALANCE.value)  # one of the address's requests
 
     def close(self) -> None:
         self._keeper.stop()

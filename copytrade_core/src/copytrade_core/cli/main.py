@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -42,6 +44,12 @@ class Copytrade(click.Group):
             return _broken(entry_point, error)
         return command
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        finally:
+            _flush_quietly()
+
     def invoke(self, context: click.Context) -> Any:
         session = context.ensure_object(Session)
         context.call_on_close(session.close)
@@ -61,6 +69,14 @@ class Copytrade(click.Group):
             raise Failure(
                 f"something unexpected went wrong ({type(error).__name__}); run it with --debug for the traceback"
             ) from None
+
+
+def _flush_quietly() -> None:
+    """Write what is left now: the interpreter would complain on its way out when the reader (| head) has gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _entry_points() -> dict[str, EntryPoint]:
