@@ -17,6 +17,7 @@ from .doctor import doctor, plugins
 from .engine import engine, init
 from .export import export
 from .history import copies, events, status
+from .keeping import backup, restore, rotate_key
 from .leader import leader
 from .session import Failure, Session, shared_options
 from .simulate import simulate
@@ -123,6 +124,7 @@ def main() -> None:
 main.params += shared_options(hidden=False)
 for _command in (
     accounts,
+    backup,
     copies,
     copy,
     doctor,
@@ -132,6 +134,8 @@ for _command in (
     init,
     leader,
     plugins,
+    restore,
+    rotate_key,
     simulate,
     status,
 ):

@@ -24,6 +24,10 @@ from .schema import attempts, copies, evidence, fills, frames, leader_orders, me
 # What a person may have copied after all: nothing of these was executed.
 DECIDABLE = (CopyState.FAILED, CopyState.STALE)
 
+# Facts for `remember`: that this journal was put back from a backup, and the highest revision of the vault seen.
+RESTORED = "restored"
+VAULT_REVISION = "vault_revision"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -248,6 +252,7 @@ def remember(connection: Connection, key: str, value: str) -> None:
 
 
 def recall(connection: Connection, key: str) -> str | None:
+    """Return what `remember` kept; ``None``: nothing."""
     return connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
 
 
@@ -275,6 +280,29 @@ def has_open_copies(connection: Connection, account_id: str) -> bool:
 
 def attempts_of(connection: Connection, copy_id: str) -> list[Row[Any]]:
     return list(connection.execute(select(attempts).where(attempts.c.copy_id == copy_id).order_by(attempts.c.n)))
+
+
+def newest_attempt_ms(connection: Connection) -> int | None:
+    """Return the exchange time that the newest attempt of all was signed with; ``None``: nothing was ever sent."""
+    return connection.execute(select(func.max(attempts.c.timestamp_ms))).scalar()
+
+
+def known_client_ids(connection: Connection, client_order_ids: Iterable[str]) -> set[str]:
+    """Return those of *client_order_ids* that an attempt was made with."""
+    statement = select(attempts.c.client_order_id).where(attempts.c.client_order_id.in_(client_order_ids))
+    return set(connection.execute(statement).scalars())
+
+
+def earlier_client_ids(connection: Connection, copy_id: str) -> list[str]:
+    """Return what was sent for the copies in whose place this one stands."""
+    one = select(copies).where(copies.c.id == copy_id).subquery()
+    statement = select(attempts.c.client_order_id).where(
+        attempts.c.copy_id == copies.c.id,
+        copies.c.leader_order_id == one.c.leader_order_id,
+        copies.c.account_id == one.c.account_id,
+        copies.c.ordinal < one.c.ordinal,
+    )
+    return list(connection.execute(statement).scalars())
 
 
 def copy_of_client_id(connection: Connection, client_order_id: str) -> Row[Any] | None:

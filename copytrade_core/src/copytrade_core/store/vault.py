@@ -542,22 +542,31 @@ class Vault:
             return state
 
 
-def rotate_key_file(vault_path: Path, key_path: Path) -> None:
+def rotate_key_file(vault_path: Path, key_path: Path, present: bytes | None = None) -> None:
     """Give the vault a new master key and put it in *key_path*. Killed anywhere, running it again completes it.
 
-    The new key is written to ``<key_path>.new`` first, the vault re-wrapped, then the file put in the old one's
-    place: at every moment one of the two files opens the vault. No engine may run (hold `DataDirLock`).
+    The new key is written to ``<key_path>.new`` first, the vault re-wrapped, then the file put in its place: at
+    every moment the present key or one of the two files opens the vault. No engine may run (hold `DataDirLock`).
 
-    :raises MasterKeyError: neither file opens the vault. :raises VaultError: the vault was altered.
+    :param present: the key in force where *key_path* does not hold it; nothing may be at *key_path* then.
+    :raises MasterKeyError: no key opens the vault, or another key is at *key_path*.
+    :raises VaultError: the vault was altered.
     """
     new_path = key_path.with_name(key_path.name + ".new")
     try:
-        vault = Vault.open(vault_path, read_key_file(key_path))
+        vault = Vault.open(vault_path, read_key_file(key_path) if present is None else present)
     except MasterKeyError:
-        if not new_path.exists():
+        # An earlier run was killed after the vault was re-wrapped, or was not seen to end.
+        if new_path.exists():
+            Vault.open(vault_path, read_key_file(new_path))
+        elif present is not None and key_path.exists():
+            Vault.open(vault_path, read_key_file(key_path))
+            return
+        else:
             raise
-        Vault.open(vault_path, read_key_file(new_path))  # an earlier run was killed after the vault was re-wrapped
     else:
+        if present is not None and key_path.exists():
+            raise MasterKeyError(f"{key_path} is there already and is never overwritten; choose another place")
         vault.rotate(read_key_file(new_path) if new_path.exists() else create_master_key(new_path))
     try:
         new_path.replace(key_path)
