@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PLUGINS = {"copytrade_binance", "copytrade_bitget"}
+PLUGINS = {"copytrade_binance", "copytrade_bitget", "copytrade_notify"}
 OURS = {"copytrade_core", "copytrade_webapp", *PLUGINS}
 SOURCES = sorted(
     path for folder in ROOT.glob("*/src/*") if folder.name in OURS for path in folder.rglob("*.py") if path.is_file()
@@ -27,6 +27,7 @@ ALLOWED = {
     "copytrade_core": {"pluggy", "sqlalchemy", "websockets", "cattrs", "simplejson", "cryptography", "click", "rich"},
     "copytrade_binance": {"requests", "urllib3", "certifi", "websocket", "cryptography"},
     "copytrade_bitget": {"requests", "urllib3", "certifi", "websocket", "cryptography"},
+    "copytrade_notify": {"requests", "click"},
 }
 # The parts of the core that are no engine: an engine that only trades works without them.
 NOT_ENGINE = ("copytrade_core.sim", "copytrade_core.testing", "copytrade_core.cli")
@@ -132,7 +133,7 @@ def test_the_engine_needs_neither_simulators_nor_tests_nor_the_command_line():
 
 def test_a_plug_ins_trading_code_needs_no_simulator_and_no_engine_insides():
     """A plug-in is written against what plug-in authors are told of, so that anybody can write one."""
-    told = {"accounts.budget", "clock", "connector", "errors", "hookspecs", "model"}
+    told = {"accounts.budget", "clock", "connector", "errors", "hookspecs", "model", "redaction"}
     allowed = ("copytrade_core.hookimpl", *(f"copytrade_core.{name}" for name in told))
     found = [
         str(i)
@@ -221,6 +222,7 @@ MAY_DRAW = {
 MAY_REQUEST = {
     "copytrade_binance/src/copytrade_binance/rest.py": "the plug-in's one HTTP client",
     "copytrade_bitget/src/copytrade_bitget/transport.py": "the plug-in's one HTTP client",
+    "copytrade_notify/src/copytrade_notify/sender.py": "the plug-in's one HTTP client",
 }
 MAY_FLOAT = {
     "copytrade_binance/src/copytrade_binance/limits.py": "Retry-After, in seconds",

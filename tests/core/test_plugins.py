@@ -256,6 +256,7 @@ def test_the_installed_plug_ins_are_found_and_sound():
     assert {report.name: report.error for report in plugins.reports if report.distribution.startswith("copytrade")} == {
         "binance": "",
         "bitget": "",
+        "notify": "",
     }
     assert plugins.exchanges["binance"].can_lead
     assert [str(environment) for environment in plugins.exchanges["bitget"].environments] == ["prod", "demo"]

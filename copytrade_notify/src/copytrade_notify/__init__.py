@@ -1,0 +1,1 @@
+"""Notices of copytrade for people: alarms, halts and failed copies, posted to chat robots and webhooks."""

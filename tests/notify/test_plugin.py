@@ -1,0 +1,96 @@
+"""The plug-in as the engine meets it: found, checked, told, and tried by hand."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from copytrade_core.cli.main import main
+from copytrade_core.clock import Clock
+from copytrade_core.feed import Feed
+from copytrade_core.plugins import Plugins
+from copytrade_core.store.journal import Journal
+from copytrade_notify import plugin
+
+
+@pytest.fixture
+def configured(robot, config_file, monkeypatch, quick):
+    """The plug-in as a new process has it."""
+
+    def configure(**changes):
+        target = {"format": "json", "url": f"{robot.url}/hook", "lang": "en", **changes}
+        monkeypatch.setenv("COPYTRADE_NOTIFY", str(config_file({"targets": [target]})))
+
+    plugin.configured_targets.cache_clear()
+    plugin._notifier.cache_clear()
+    yield configure
+    if plugin._notifier.cache_info().currsize:
+        plugin._notifier().stop()
+    plugin.configured_targets.cache_clear()
+    plugin._notifier.cache_clear()
+
+
+def test_an_alarm_of_the_engine_arrives(configured, robot, tmp_path):
+    configured()
+    plugins = Plugins()
+    plugins.register(plugin, "notify")
+    assert not plugins.reports[0].error
+    journal = Journal.in_data_dir(tmp_path, None, lambda error: None)
+    feed = Feed(Clock(), journal, plugins)
+    feed.start()
+    try:
+        feed.publish("account", "nobody asked for this")
+        feed.alarm("the leader is not heard", reason_kind="silent")
+
+        (event,) = robot.next().body["events"]
+        assert (event["kind"], event["text"], event["reason_kind"]) == ("alarm", "the leader is not heard", "silent")
+    finally:
+        feed.stop()
+        journal.close()
+
+
+def test_a_wrong_file_is_shown_with_the_plug_in_and_nothing_of_it_runs(configured):
+    configured(url="http://example.com/TOKEN")
+    plugins = Plugins.discover()
+
+    (error,) = (report.error for report in plugins.reports if report.name == "notify")
+    assert "url must be an https address" in error
+    assert "TOKEN" not in error
+    assert not plugins.hook.copytrade_on_event.get_hookimpls()
+    assert "binance" in plugins.exchanges
+
+
+def test_without_a_file_it_is_there_and_says_nothing(configured, monkeypatch):
+    monkeypatch.delenv("COPYTRADE_NOTIFY", raising=False)
+    plugins = Plugins()
+    plugins.register(plugin, "notify")
+
+    assert not plugins.reports[0].error
+    plugin.copytrade_on_event({"kind": "alarm", "text": "x"})
+
+
+def test_the_command_tries_every_target(configured, robot):
+    configured(name="ops")
+
+    done = CliRunner().invoke(main, ["notify-test"])
+
+    assert (done.exit_code, done.output) == (0, "ops (json): delivered\n")
+    assert "a test: notices arrive here" in robot.next().body["text"]
+
+
+def test_the_command_says_which_target_failed(configured, robot):
+    configured(name="ops")
+    robot.refuse(403)
+
+    done = CliRunner().invoke(main, ["notify-test"])
+
+    assert (done.exit_code, done.output) == (1, "ops (json): HTTP 403\n")
+
+
+def test_the_command_says_that_nothing_is_configured(configured, monkeypatch):
+    monkeypatch.delenv("COPYTRADE_NOTIFY", raising=False)
+
+    done = CliRunner().invoke(main, ["notify-test"])
+
+    assert done.exit_code == 1
+    assert "COPYTRADE_NOTIFY is not set" in done.output
