@@ -27,6 +27,7 @@ from ..errors import (
     AuthenticationFailed,
     ClockSkewed,
     CopytradeError,
+    InsufficientBalance,
     JournalError,
     NotSent,
     OrderRejected,
@@ -453,6 +454,13 @@ class Dispatcher:
             self._accepted(lane, job, outcome)
         elif isinstance(outcome, NotSent):
             self._not_sent(lane, job, outcome, retry=outcome.retry, wait_sec=0.0)
+            if outcome.kind == "bad_certificate":
+                self._halts.begin(
+                    f"certificate:{job.exchange_label}",
+                    f"{job.exchange_label}: {outcome.message}; somebody may be listening in",
+                    "a restart of the engine, once the cause is found",
+                    exchange=job.exchange_label,
+                )
         elif isinstance(outcome, RateLimited):
             if outcome.whole_address:
                 self._hold(job.exchange_label, outcome)
@@ -468,6 +476,8 @@ class Dispatcher:
             self._refused_key(job, outcome)
         elif isinstance(outcome, OrderRejected):
             self._end(lane, job, CopyState.REJECTED, outcome)
+            if job.by_person and isinstance(outcome, InsufficientBalance):
+                self._look_for_earlier(job)
             if follower := self._accounts.get(job.account_id):
                 self._exchanges.reload_rules(follower.opened)
         else:
@@ -672,6 +682,12 @@ class Dispatcher:
         self._ready.add(lane)
 
     # --- what an answer means beyond its own copy ---
+
+    def _look_for_earlier(self, job: Job) -> None:
+        """Money is missing for a copy that took a failed one's place: that one may have been executed after all."""
+        with self._journal.reading() as connection:
+            for client_id in rows.earlier_client_ids(connection, job.copy_id):
+                self._settler.look_now(client_id)
 
     def _refused_key(self, job: Job, error: AuthenticationFailed) -> None:
         """Disable the account, unless the refusal may be passing, or is our own fault."""

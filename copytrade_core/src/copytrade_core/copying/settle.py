@@ -126,6 +126,13 @@ class Settler:
         if not case.busy:
             self._schedule(case, 0)
 
+    def look_now(self, client_order_id: str) -> None:
+        """There is a sign, but no proof, that this order exists: do not wait for the time of the next question."""
+        with self._lock:
+            case = self._by_client_id.get(client_order_id)
+        if case is not None and not case.closed and not case.busy:
+            self._schedule(case, 0)
+
     @property
     def open_cases(self) -> int:
         with self._lock:
