@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -28,6 +28,7 @@ from copytrade_core.views import AccountState, CopyState, CopyView, LeaderOrderS
 from memory_exchange import until
 from sim_engine import engine_on
 
+PLACING = ("order.place", "place-order")
 BINANCE, CLASSIC, UNIFIED = "binance", "classic", "unified"
 SIGNATURE = re.compile(rb"(?i)(?:\bsignature|access-sign)[\"']?\s*[=:]\s*[\"']?[0-9A-Za-z+/%]{40,}")
 
@@ -44,6 +45,7 @@ class Case:
     was_unknown: bool = False
     attempts: int = 1
     account: AccountState = AccountState.ACTIVE
+    is_lost: bool = False  # nothing was executed although nobody could find that out
 
     @property
     def id(self) -> str:
@@ -55,7 +57,8 @@ class Case:
 
     @property
     def order_executed(self) -> bool:
-        return self.state in (CopyState.FILLED, CopyState.PARTLY_FILLED, CopyState.NEEDS_PERSON)
+        ended_as = (CopyState.FILLED, CopyState.PARTLY_FILLED, CopyState.NEEDS_PERSON)
+        return self.state in ended_as and not self.is_lost
 
 
 @dataclass
@@ -67,6 +70,8 @@ class Stage:
     data_dir: Path
     secrets: list[str] = field(default_factory=list)
     unclaimed: list[str] = field(default_factory=list)
+    is_audited: bool = True  # False where the test changes what the auditor takes for granted: steps, balances
+    on_first_order: Callable[[], None] | None = None
 
     def add(self, name: str, on: str) -> None:
         """Open an account at the simulated exchange and add it to the engine."""
@@ -131,17 +136,58 @@ class Stage:
 
         return until(look, timeout_sec)
 
+    def copy(self, copy_id: str, state: CopyState, timeout_sec: float = 20) -> CopyView:
+        """Return one copy once it is in *state*."""
+
+        def look() -> CopyView | None:
+            wanted = (copy_id, state)
+            return next((row for row in self.trader.list_copies(limit=1000) if (row.id, row.state) == wanted), None)
+
+        return until(look, timeout_sec)
+
     def account(self, name: str) -> Any:
         return next(account for account in self.trader.list_accounts() if account.name == name)
 
+    def opened(self, exchange: str) -> Any:
+        """Return an exchange as the engine has it open."""
+        return next(one for one in self.trader._exchanges.all() if one.id == exchange)
+
     def orders_seen(self, name: str | None = None) -> list[str]:
         """Return the client ids of the orders that an exchange was asked to place, in the order of their coming."""
-        placing = ("order.place", "place-order")
         return [
             seen.client_order_id
             for seen in self.sims.call(lambda: list(self.sims.world.requests))
-            if seen.name.endswith(placing) and name in (None, seen.account)
+            if seen.name.endswith(PLACING) and name in (None, seen.account)
         ]
+
+    def order_times(self, name: str) -> list[int]:
+        """Return when (exchange time, ms) a follower's orders were seen."""
+        return [
+            seen.t_ms
+            for seen in self.sims.call(lambda: list(self.sims.world.requests))
+            if seen.name.endswith(PLACING) and seen.account == name
+        ]
+
+    def requests_between(self, exchange: str, first_ms: int, last_ms: int) -> list[str]:
+        """Return the requests that an exchange saw in a span of its time."""
+        return [
+            f"{seen.name} of {seen.account}"
+            for seen in self.sims.call(lambda: list(self.sims.world.requests))
+            if seen.exchange == exchange and first_ms < seen.t_ms < last_ms
+        ]
+
+    def move(self, name: str, asset: str, amount: Decimal) -> None:
+        """Deposit to an account, or withdraw a negative amount."""
+        account = self.sims.world.accounts[name]
+        self.sims.call(lambda: self.sims.world.markets[account.exchange].deposit(account, asset, amount))
+
+    def when_first_seen(self, action: Callable[[], None]) -> None:
+        """Run *action* once, at the instant the first order is seen at an exchange."""
+        self.on_first_order = action
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in which nothing is supposed to happen."""
+        threading.Event().wait(seconds)
 
     def query(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         """Read the journal as it is on disk."""
@@ -179,7 +225,10 @@ class Stage:
         world, saw = self.sims.world, self.sims.world.saw
 
         def look_first(exchange: str, account: str, name: str, client_order_id: str = "", status: int = 0) -> None:
-            if name.endswith(("order.place", "place-order")) and account:
+            if name.endswith(PLACING) and account:
+                action, self.on_first_order = self.on_first_order, None
+                if action is not None:
+                    action()
                 found = self.query("select 1 from attempts where client_order_id = ?", client_order_id)
                 if not found:
                     self.unclaimed.append(client_order_id)
@@ -196,7 +245,7 @@ class Stage:
             *(f"I5: {client_id} was seen by the exchange before it was claimed" for client_id in self.unclaimed),
             *self._executed_once(followers),
             *_nothing_lost(truth, books, followers),
-            *_sums(truth, books),
+            *(_sums(truth, books) if self.is_audited else ()),
             *self._evidence_kept(),
             *self._secrets_shown(log),
         ]
@@ -288,19 +337,22 @@ def _sums(truth: Mapping[str, Any], books: Iterable[Any]) -> list[str]:
 
 @contextmanager
 def stage(
-    data_dir: Path, cases: Iterable[Case] = (), *, seed: int = 1, tidy: bool = False, **settings: Any
+    data_dir: Path,
+    cases: Iterable[Case] = (),
+    *,
+    followers: Iterable[tuple[str, str]] = (),
+    seed: int = 1,
+    is_audited: bool = True,
+    **settings: Any,
 ) -> Iterator[Stage]:
-    """Run simulators and an engine with one follower for each of *cases*; nothing is armed yet."""
-    with running_simulators(seed=seed) as sims:
-        if tidy:
-            sims.tidy()
-        with engine_on(sims, data_dir, **settings) as trader:
-            built = Stage(sims, trader, data_dir)
-            built.watch_claims()
-            for case in cases:
-                built.add(case.name, case.on)
-            built.lead()
-            yield built
+    """Run simulators and an engine with *followers* (name, kind), and one for each of *cases*; nothing is armed."""
+    with running_simulators(seed=seed) as sims, engine_on(sims, data_dir, **settings) as trader:
+        built = Stage(sims, trader, data_dir, is_audited=is_audited)
+        built.watch_claims()
+        for name, on in (*followers, *((case.name, case.on) for case in cases)):
+            built.add(name, on)
+        built.lead()
+        yield built
 
 
 def arm(on: Stage, cases: Iterable[Case]) -> None:
