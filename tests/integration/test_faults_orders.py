@@ -623,6 +623,47 @@ def test_a_stop_in_the_middle_lets_nothing_more_out_even_when_copying_starts_aga
     assert set(states(on.settled(on.buy("0.1"), 10)).values()) == {FILLED}
 
 
+def stop_and_start(on: Stage) -> None:
+    on.trader.stop_copying()
+    on.trader.start_copying()
+
+
+def pause_and_resume(on: Stage) -> None:
+    account = on.account("slow")
+    on.trader.pause_account(account.id)
+    on.trader.resume_account(account.id)
+
+
+@pytest.mark.parametrize("interrupt", [stop_and_start, pause_and_resume])
+@pytest.mark.parametrize("kind", [BINANCE, CLASSIC])
+def test_what_is_still_connecting_does_not_leave_after_a_stop_or_pause_that_is_over(
+    follow, monkeypatch, kind, interrupt
+):
+    on = follow(("slow", kind))
+    if kind == BINANCE:
+        order_sockets_refused(on)
+    else:
+        on.opened("bitget").exchange._transport._adapter.close()
+    connect, waits, may_go = urllib3.util.connection.create_connection, threading.Event(), threading.Event()
+
+    def slowly(*args: Any, **kwargs: Any) -> Any:
+        if "-order_" in threading.current_thread().name:
+            waits.set()
+            assert may_go.wait(10)
+        return connect(*args, **kwargs)
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", slowly)
+    order = on.buy()
+    assert waits.wait(10)
+    interrupt(on)
+    may_go.set()
+    row = on.settled(order, 10)["slow"]
+
+    assert (row.state, row.attempts) == (FAILED, 1)
+    assert on.orders_seen() == []
+    assert on.settled(on.buy(), 10)["slow"].state is FILLED
+
+
 def test_a_stop_in_mid_burst_lets_nothing_out_once_it_has_returned(follow):
     on = follow(*((f"binance {number}", BINANCE) for number in range(1, 21)), *three()[1:])
     stopped_ms: list[int] = []

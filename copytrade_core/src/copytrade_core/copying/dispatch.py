@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Row
 from ..accounts.balances import BalanceBook
 from ..accounts.service import AccountService, Follower
 from ..clock import NS_PER_SEC, Clock
-from ..connector import PreparedOrder
+from ..connector import Gate, PreparedOrder
 from ..errors import (
     AuthenticationFailed,
     ClockSkewed,
@@ -233,6 +233,7 @@ class Dispatcher:
         if self._is_draining:
             return
         lanes, self._ready = self._ready, set()
+        gate = self._gate.for_burst()
         batch: list[tuple[Lane, Job, Follower, rows.Claim]] = []
         for lane in lanes:
             self._pump(lane, batch)
@@ -258,11 +259,11 @@ class Dispatcher:
             self._mailbox.later(ANSWER_DEADLINE_SEC, self._overdue, lane, job, claim.n)
         # The exchange that writes all its orders itself goes first: it is done before the others' threads are awake.
         for opened in sorted(bursts, key=lambda opened: not opened.sends_bursts):
-            self._submit(opened, bursts[opened])
+            self._submit(opened, bursts[opened], gate)
 
-    def _submit(self, opened: OpenExchange, orders: list[PreparedOrder]) -> None:
+    def _submit(self, opened: OpenExchange, orders: list[PreparedOrder], gate: Gate) -> None:
         try:
-            opened.exchange.gateway.submit(orders, self._gate, self._on_outcome)
+            opened.exchange.gateway.submit(orders, gate, self._on_outcome)
         except Exception as error:  # a gateway's bug: whatever has not been answered is not known
             log.exception("the gateway of %s failed", opened.label)
             failure = OutcomeUnknown(f"the gateway failed with {type(error).__name__}", kind="plugin_bug")
