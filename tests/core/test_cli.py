@@ -36,6 +36,8 @@ from copytrade_core.views import (
     LeaderOrderState,
     LeaderOrderView,
     LeaderView,
+    MissingOrder,
+    RestoredView,
     StatusView,
     VerifyView,
     book_json,
@@ -696,3 +698,66 @@ def test_a_share_may_be_written_in_three_ways(text, share):
 def test_a_share_that_is_no_plain_number_is_refused(text):
     with pytest.raises(click.ClickException):
         history._read_share(text)
+
+
+def a_restored_view(**changes: Any) -> RestoredView:
+    missing = MissingOrder(
+        account_id=ALICE,
+        account_name="Alice",
+        exchange="bitget",
+        env=Environment.DEMO,
+        client_order_id="ctabcdaaaaaaaaaaaaaaaaaaaa-1",
+        exchange_order_id="1388",
+        side=Side.BUY,
+        status="FILLED",
+        filled_base=Decimal("0.00012"),
+        filled_quote=Decimal("7.7"),
+        created=NOW,
+    )
+    view = {"reason": "the journal was restored", "backup_made": NOW, "restored": NOW, "asking": False}
+    return RestoredView(**{**view, "orders": (missing,), "not_asked": {"小王": "no answer"}, **changes})
+
+
+def test_reconcile_shows_what_the_journal_lacks_and_asks(run: Any, trader: FakeTrader) -> None:
+    trader.answers |= {"get_restored": a_restored_view(), "reconcile": a_restored_view()}
+
+    refused = run("reconcile", "--by", "olga", typed="n\n")
+    assert refused.exit_code == 1
+    for wanted in ("the journal was restored", "Alice", "bitget demo", "0.00012", "1388", "小王: no answer"):
+        assert wanted in refused.output
+    assert asked(trader) == [("get_restored", {})]
+
+    agreed = run("reconcile", "--by", "olga", typed="y\n")
+    assert agreed.exit_code == 0
+    assert "Reconciled by olga" in agreed.output
+    assert asked(trader) == [("get_restored", {}), ("reconcile", {"by": "olga"})]
+
+
+def test_reconcile_in_json_only_looks_without_yes(run: Any, trader: FakeTrader) -> None:
+    trader.answers |= {"get_restored": a_restored_view(), "reconcile": a_restored_view()}
+
+    looked = json.loads(run("reconcile", "--json").output, parse_float=Decimal)
+    assert looked["reconciled"] is False
+    assert looked["orders"][0]["filled_base"] == Decimal("0.00012")
+    assert asked(trader) == [("get_restored", {})]
+
+    assert json.loads(run("reconcile", "--json", "--yes").output)["reconciled"] is True
+
+
+@pytest.mark.parametrize(
+    ("view", "code", "text"),
+    [
+        pytest.param(None, 0, "There is nothing to reconcile.", id="nothing"),
+        pytest.param(a_restored_view(asking=True), 1, "still being asked", id="too-early"),
+    ],
+)
+def test_reconcile_when_there_is_nothing_to_decide(
+    run: Any, trader: FakeTrader, view: RestoredView | None, code: int, text: str
+) -> None:
+    trader.answers["get_restored"] = view
+
+    result = run("reconcile", "--yes")
+
+    assert result.exit_code == code
+    assert text in result.output
+    assert [name for name, _ in asked(trader)] == ["get_restored"]

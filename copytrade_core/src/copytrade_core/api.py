@@ -21,6 +21,7 @@ from .views import (
     LeaderOrderView,
     LeaderView,
     PluginView,
+    RestoredView,
     StatusView,
     VerifyView,
 )
@@ -146,6 +147,17 @@ class TraderApi(ABC):
         """Give an undecided leader order its share (above 0, at most 1) and copy it now.
 
         :raises Conflict: it is not undecided (any more).
+        """
+
+    @abstractmethod
+    def get_restored(self) -> RestoredView | None:
+        """What must be reconciled before anything is traded; ``None``: nothing was restored from a backup."""
+
+    @abstractmethod
+    def reconcile(self, by: str = "") -> RestoredView:
+        """Record that *by* has seen what `get_restored` shows and has answered for it; the engine may trade again.
+
+        :raises Conflict: there is nothing to reconcile, or the exchanges are still being asked.
         """
 
     # following along; not through `call`, each side does it in its own way

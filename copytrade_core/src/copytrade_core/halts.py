@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from .clock import Clock, wall_text
 from .views import Halt
@@ -30,6 +31,15 @@ class Halts:
             since = wall_text(self._clock.wall_ms())
             halt = Halt(kind=kind, reason=reason, since=since, ends_when=ends_when, exchange=exchange)
             self._halts[kind] = halt
+        self._on_change(halt, True)
+
+    def restate(self, kind: str, reason: str) -> None:
+        """Say more of a reason that is in force, without ending it; nothing where it is not."""
+        with self._lock:
+            known = self._halts.get(kind)
+            if known is None or known.reason == reason:
+                return
+            halt = self._halts[kind] = replace(known, reason=reason)
         self._on_change(halt, True)
 
     def end(self, kind: str) -> None:

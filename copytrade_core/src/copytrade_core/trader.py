@@ -18,11 +18,12 @@ from .accounts.balances import BalanceBook
 from .accounts.service import AccountService, Follower, state_of
 from .api import TraderApi
 from .clock import NS_PER_MS, Clock, wall_text
-from .copying.by_person import Decisions
+from .copying.by_person import SOMEBODY, Decisions
 from .copying.dispatch import Dispatcher
 from .copying.gate import EVERYBODY, HALT, CopyGate
 from .copying.jobs import Job
 from .copying.plan import Decision, Leader, copy_rows, order_row
+from .copying.reconcile import Reconciler
 from .diagnosis import examine
 from .errors import Conflict, CopytradeError, EngineHalted, InvalidRequest, JournalError, NotFound
 from .exchanges import Exchanges, OpenExchange
@@ -55,6 +56,7 @@ from .views import (
     LeaderOrderView,
     LeaderView,
     PluginView,
+    RestoredView,
     StatusView,
     VerifyView,
 )
@@ -129,6 +131,17 @@ class CopyTrader(TraderApi):
             feed=self._feed,
             symbol=settings.symbol,
             secret=self._secret,
+            was_restored=lambda: self._reconciler.was_restored,
+        )
+        self._reconciler = Reconciler(
+            clock=self._clock,
+            journal=self._journal,
+            vault=vault,
+            accounts=self._accounts,
+            exchanges=self._exchanges,
+            halts=self._halts,
+            feed=self._feed,
+            on_death=self._thread_died,
         )
 
     @classmethod
@@ -175,12 +188,14 @@ class CopyTrader(TraderApi):
 
     def start(self) -> CopyTrader:
         """Start the threads, take up what an earlier run left open, listen to the leader if one is set."""
+        self._reconciler.begin()
         if not self._vault.copying:
             self._gate.shut(EVERYBODY, "stopped", "copying is stopped")
         self._feed.start()
         self._exchanges.start()
         self._dispatcher.start()
         self._accounts.start()
+        self._reconciler.start()
         record = self._vault.leader()
         if record is not None:
             try:
@@ -199,6 +214,7 @@ class CopyTrader(TraderApi):
         self._dispatcher.drain(DRAIN_SEC)
         if self._watcher is not None:
             self._watcher.stop()
+        self._reconciler.stop()
         self._accounts.stop()
         self._dispatcher.stop()
         self._exchanges.stop()
@@ -421,6 +437,12 @@ class CopyTrader(TraderApi):
         watcher = self._watcher
         self._decisions.share(self.get_event(event_id), share, watcher.leader if watcher else None, by)
         return self.get_event(event_id)
+
+    def get_restored(self) -> RestoredView | None:
+        return self._reconciler.view()
+
+    def reconcile(self, by: str = "") -> RestoredView:
+        return self._reconciler.end(by or SOMEBODY)
 
     def list_feed(self, after: int = 0, limit: int = 200) -> list[FeedEvent]:
         return self._feed.since(after, _page(limit))

@@ -240,6 +240,35 @@ class VerifyView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissingOrder:
+    """An order of ours at an exchange that the journal does not know: it was sent after the backup was made."""
+
+    account_id: AccountId
+    account_name: str
+    exchange: str
+    env: Environment
+    client_order_id: str
+    exchange_order_id: str
+    side: Side
+    status: str
+    filled_base: Decimal
+    filled_quote: Decimal
+    created: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoredView:
+    """What has to be reconciled after vault or journal were put back from a backup."""
+
+    reason: str
+    backup_made: str  # empty: only the vault is older than it was
+    restored: str
+    asking: bool  # the exchanges have not all been asked yet
+    orders: tuple[MissingOrder, ...] = ()
+    not_asked: dict[str, str] = field(default_factory=dict)  # by account name: why its exchange gave no answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeedEvent:
     """Something that happened, numbered without gaps; the live feed and the alarms."""
 
@@ -351,6 +380,33 @@ def copy_json(copy: CopyView) -> dict[str, Any]:
         "decided_by": copy.decided_by,
         "open": copy.is_open,
         "updated": copy.updated,
+    }
+
+
+def restored_json(restored: RestoredView) -> dict[str, Any]:
+    """Return what has to be reconciled as the API shows it."""
+    return {
+        "reason": restored.reason,
+        "backup_made": restored.backup_made,
+        "restored": restored.restored,
+        "asking": restored.asking,
+        "orders": [
+            {
+                "account_id": order.account_id,
+                "account": order.account_name,
+                "exchange": order.exchange,
+                "env": order.env.value,
+                "client_order_id": order.client_order_id,
+                "exchange_order_id": order.exchange_order_id,
+                "side": order.side.value,
+                "status": order.status,
+                "filled_base": order.filled_base,
+                "filled_quote": order.filled_quote,
+                "created": order.created,
+            }
+            for order in restored.orders
+        ],
+        "not_asked": restored.not_asked,
     }
 
 

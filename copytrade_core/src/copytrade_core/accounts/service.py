@@ -38,6 +38,7 @@ from ..store.vault import AccountRecord, Disabled, Vault
 from ..views import AccountState, VerifyView
 from ..workers import OnDeath, Ticker
 from .balances import BalanceBook
+from .others import tag_of
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ class AccountService:
         self._clock = clock
         self._plugins = plugins
         self._vault = vault
+        self._install_tag = vault.install_tag
         self._exchanges = exchanges
         self._book = book
         self._gate = gate
@@ -334,6 +336,21 @@ class AccountService:
             f"{follower.record.name} was disabled: {message}", account_id=account_id, reason_kind=kind, reason=message
         )
 
+    def met(self, account_id: AccountId, client_order_id: str, created_ms: int) -> None:
+        """Take notice of an order on an account: one of another installation disables it. Returns at once."""
+        tag = tag_of(client_order_id)
+        follower = self.get(account_id)
+        if tag in (None, self._install_tag) or follower is None or self._stopping:
+            return
+        if created_ms > follower.record.resumed_ms:  # what was there before the account came here is history
+            self._pool.submit(
+                self.disable,
+                account_id,
+                "second_installation",
+                f"another installation of copytrade (its orders begin with ct{tag}) trades on this account, too: "
+                "remove the account there, then verify it here",
+            )
+
     def suspect(self, account_id: AccountId, delay_sec: float) -> None:
         """Ask the exchange again before believing a refusal that may be passing."""
         self._verify_due_ns[account_id] = self._clock.monotonic_ns() + int(delay_sec * NS_PER_SEC)
@@ -489,6 +506,7 @@ class AccountService:
         elif isinstance(event, BalanceChange):
             self._book.change(frame.account_id, event)
         elif isinstance(event, ExecutionReport):
+            self.met(frame.account_id, event.client_order_id, event.created_ms)
             self._on_order(frame.account_id, event)
         elif isinstance(event, StreamUp):
             self._book.stream(frame.account_id, True)

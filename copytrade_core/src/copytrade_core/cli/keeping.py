@@ -1,4 +1,4 @@
-"""``copytrade rotate-key``, ``backup`` and ``restore``: the keys and the data over the years."""
+"""``copytrade rotate-key``, ``backup``, ``restore`` and ``reconcile``: the keys and the data over the years."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import click
 from ..clock import Clock, wall_text
 from ..errors import ConfigError, MasterKeyError
 from ..plugins import Plugins
-from .output import local_time, print_json, say, warn
-from .session import Command, Session, as_json, pass_session
+from ..views import RestoredView, restored_json
+from .history import who_option
+from .output import amount, bad, local_time, print_json, print_table, say, warn
+from .session import Command, Failure, Session, as_json, pass_session
 
 
 @click.command("rotate-key", cls=Command)
@@ -123,3 +125,58 @@ def restore(session: Session, file: Path, as_json: bool) -> None:
         )
     say("Next: copytrade engine. It asks the exchanges what was sent since then, and trades nothing before that is")
     say("known; copytrade reconcile shows it. Copying stays stopped until copytrade copy start.")
+
+
+@click.command(cls=Command)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@who_option
+@as_json
+@pass_session
+def reconcile(session: Session, yes: bool, by: str, as_json: bool) -> None:
+    """Show which orders a restored journal lacks; once you have looked at them, let the engine trade again."""
+    found = session.engine.get_restored()
+    if found is None:
+        if as_json:
+            print_json(None)
+        else:
+            say("There is nothing to reconcile.")
+        return
+    if not as_json:
+        _print_restored(found)
+    if found.asking:
+        raise Failure("the exchanges are still being asked; see again in a moment")
+    if not yes and as_json:
+        print_json({**restored_json(found), "reconciled": False})
+        return
+    if not yes:
+        click.confirm("Is everything here accounted for, and may the engine trade again?", abort=True, err=True)
+    found = session.engine.reconcile(by)
+    if as_json:
+        print_json({**restored_json(found), "reconciled": True})
+    else:
+        say(f"Reconciled by {by}. Look at the accounts, then: copytrade copy start")
+
+
+def _print_restored(found: RestoredView) -> None:
+    say(f"{bad('Halted')}  {found.reason}")
+    if found.orders:
+        columns = ("Time", "Account", "Exchange", "Side", "State", "Filled", "For", "Order")
+        print_table(
+            columns,
+            [
+                (
+                    local_time(order.created),
+                    order.account_name,
+                    f"{order.exchange} {order.env}",
+                    order.side.value,
+                    order.status,
+                    amount(order.filled_base, 8),
+                    amount(order.filled_quote, 2),
+                    order.exchange_order_id,
+                )
+                for order in found.orders
+            ],
+            right=("Filled", "For"),
+        )
+    for name, why in found.not_asked.items():
+        say(f"{bad('Not known')}  {name}: {why}")

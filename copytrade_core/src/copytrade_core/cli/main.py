@@ -17,7 +17,7 @@ from .doctor import doctor, plugins
 from .engine import engine, init
 from .export import export
 from .history import copies, events, status
-from .keeping import backup, restore, rotate_key
+from .keeping import backup, reconcile, restore, rotate_key
 from .leader import leader
 from .session import Failure, Session, shared_options
 from .simulate import simulate
@@ -134,6 +134,7 @@ for _command in (
     init,
     leader,
     plugins,
+    reconcile,
     restore,
     rotate_key,
     simulate,

@@ -14,6 +14,7 @@ from sqlalchemy import Row
 
 from ..accounts.service import AccountService
 from ..clock import NS_PER_SEC, Clock
+from ..connector import Connector
 from ..errors import Conflict, CopytradeError, EngineHalted, InvalidRequest, NotFound
 from ..feed import Feed
 from ..halts import Halts
@@ -24,7 +25,8 @@ from ..store.vault import Vault
 from ..views import CopyState, CopyView, LeaderOrderState, LeaderOrderView
 from .dispatch import Dispatcher, final_state
 from .jobs import Job
-from .plan import Leader, copy_id_again, copy_rows
+from .plan import Leader, client_order_id, copy_id_again, copy_rows
+from .states import MAX_ATTEMPTS
 
 BY_PERSON_NS = 30 * NS_PER_SEC  # what a person asks for now is sent within this time or not at all
 SOMEBODY = "a person"
@@ -45,7 +47,9 @@ class Decisions:
         feed: Feed,
         symbol: Symbol,
         secret: bytes,
+        was_restored: Callable[[], bool],
     ) -> None:
+        """*was_restored*: whether the journal was put back from a backup, and may not know all that was sent."""
         self._clock = clock
         self._journal = journal
         self._vault = vault
@@ -55,6 +59,7 @@ class Decisions:
         self._feed = feed
         self._symbol = symbol
         self._secret = secret
+        self._was_restored = was_restored
 
     def settle(self, copy_id: str, executed: bool, exchange_order_id: str, by: str) -> CopyView:
         """See `TraderApi.settle_copy`. The exchange is asked in either case: it has the last word."""
@@ -188,6 +193,23 @@ class Decisions:
         found = self._look_up(row, "")
         if found is not None:
             raise Conflict(f"the exchange shows its order {found.exchange_order_id}: it was executed", field="id")
+        if self._was_restored():
+            self._refuse_what_was_forgotten(row, follower.connector)
+
+    def _refuse_what_was_forgotten(self, row: Row[Any], connector: Connector) -> None:
+        """Ask for every id that a copy, or one in its place, was ever sent with: all follow from the leader's order.
+
+        :raises Conflict: one was sent, and the journal from the backup does not know of it.
+        """
+        for copy_id in (row.id, copy_id_again(self._secret, row.id, row.ordinal + 1)):
+            for attempt in range(1, MAX_ATTEMPTS + 1):
+                found = connector.find_order(client_order_id(self._vault.install_tag, copy_id, attempt))
+                if found is not None:
+                    raise Conflict(
+                        f"the exchange shows its order {found.exchange_order_id}, sent after the backup was made: "
+                        "leave it as it is",
+                        field="id",
+                    )
 
     def _look_up(self, row: Row[Any], exchange_order_id: str) -> OrderReport | None:
         """Ask the exchange for what a copy may have sent; ``None``: there is nothing, or nothing can have been.

@@ -255,6 +255,8 @@ class Vault:
         self._state = state
         self._seen = seen
         self._writing = threading.Lock()
+        # Told each revision that was written, on the writer's thread; it only enqueues.
+        self.on_write: Callable[[int], None] = lambda revision: None
 
     def __repr__(self) -> str:
         return f"<Vault {self._path}: {len(self._state.accounts)} accounts>"
@@ -538,6 +540,7 @@ class Vault:
                 )
             self._seen = _replace_file(self._path, state.render())
             self._state = state
+            self.on_write(state.revision)
             _sync_name(self._path)
             return state
 
