@@ -23,6 +23,7 @@ Endpoints = Mapping[str, Mapping[str, Mapping[str, str]]]
 
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _LONGEST_SEC = 86_400
+_MOST_DAYS = 36_500
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 # Matched whole and narrowly: parsers disagree on backslashes, user names and odd spellings of addresses, and a
@@ -45,6 +46,8 @@ class Settings:
     max_balance_age_sec: float = 60
     unknown_deadline_sec: float = 120
     ws_heartbeat_sec: float = 30
+    journal_frames_days: int = 30  # the leader's raw frames; 0 keeps them for ever
+    journal_feed_days: int = 365  # the feed; 0 keeps it for ever
     check_minimums: bool = False
     log_level: str = "INFO"
     # None: SQLite, `journal_path`. Not shown: a database URL carries its password.
@@ -59,6 +62,9 @@ class Settings:
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 < value <= _LONGEST_SEC):
                 raise _not_seconds(name.upper(), value)
+        for name in _DAYS:
+            if not 0 <= getattr(self, name) <= _MOST_DAYS:
+                raise _not_days(name.upper(), getattr(self, name))
         if self.log_level not in _LOG_LEVELS:
             raise ConfigError(f"LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}, not {self.log_level!r}")
         _check_endpoints(self.endpoints)
@@ -73,6 +79,9 @@ class Settings:
         for name in _SECONDS:
             if text := environ.get(name.upper()):
                 given[name] = _seconds(name.upper(), text)
+        for name in _DAYS:
+            if text := environ.get(name.upper()):
+                given[name] = _days(name.upper(), text)
         if text := environ.get("DATA_DIR"):
             given["data_dir"] = Path(text)
         if text := environ.get("SYMBOL"):
@@ -104,6 +113,7 @@ class Settings:
 
 
 _SECONDS = tuple(each.name for each in fields(Settings) if each.name.endswith("_sec"))
+_DAYS = tuple(each.name for each in fields(Settings) if each.name.endswith("_days"))
 
 
 def _not_seconds(variable: str, value: object) -> ConfigError:
@@ -116,6 +126,16 @@ def _seconds(variable: str, text: str) -> float:
     if not 0 < value <= _LONGEST_SEC:
         raise _not_seconds(variable, text)
     return value
+
+
+def _not_days(variable: str, value: object) -> ConfigError:
+    return ConfigError(f"{variable} must be a whole number of days up to {_MOST_DAYS} (0: for ever), not {value!r}")
+
+
+def _days(variable: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > _MOST_DAYS:
+        raise _not_days(variable, text)
+    return int(text)
 
 
 def _symbol(text: str) -> Symbol:

@@ -43,6 +43,7 @@ from .store import book as rows
 from .store.journal import Journal
 from .store.lock import DataDirLock
 from .store.master_key import load_master_key
+from .store.retention import Retention
 from .store.vault import AccountRecord, LeaderRecord, Vault
 from .views import (
     AccountView,
@@ -60,6 +61,7 @@ from .views import (
     StatusView,
     VerifyView,
 )
+from .workers import Ticker
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,8 @@ class CopyTrader(TraderApi):
         self._halts = Halts(self._clock, self._halt_changed)
         self._journal = Journal.in_data_dir(settings.data_dir, settings.database_url, self._journal_broken)
         self._feed = Feed(self._clock, self._journal, plugins)
+        retention = Retention(settings, self._clock, self._journal)
+        self._retention = Ticker("retention", self._clock, self._thread_died, retention.round)
         self._balances = BalanceBook(self._clock, settings.symbol)
         self._exchanges = Exchanges(settings, plugins, self._clock, self._thread_died, self._exchange_changed)
         self._accounts = AccountService(
@@ -195,6 +199,7 @@ class CopyTrader(TraderApi):
         self._exchanges.start()
         self._dispatcher.start()
         self._accounts.start()
+        self._retention.start()
         self._reconciler.start()
         record = self._vault.leader()
         if record is not None:
@@ -218,6 +223,7 @@ class CopyTrader(TraderApi):
         self._accounts.stop()
         self._dispatcher.stop()
         self._exchanges.stop()
+        self._retention.stop()
         if not self._journal.broken:
             self._feed.publish("engine", "the engine has stopped")
         self._feed.stop()

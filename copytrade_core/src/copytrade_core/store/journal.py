@@ -143,6 +143,9 @@ class Journal:
         @event.listens_for(engine, "connect")
         def on_connect(connection: Any, _: Any) -> None:
             connection.isolation_level = None  # transactions are begun by the listener below
+            if not read_only:
+                # Counts only for a file that is still empty, so before WAL writes its first page; see `retention`.
+                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
                 connection.execute(f"PRAGMA {pragma}")
             if read_only:
