@@ -173,6 +173,32 @@ def test_a_measurement_that_fails_changes_nothing(clock, server):
     assert exchange_clock.now_ms() == int(server.true_ms()) - 3000
 
 
+@pytest.mark.parametrize("there", [0, 30, 250])
+def test_nothing_stamped_before_now_is_later_than_the_latest_time_that_it_can_be(clock, there):
+    server, exchange_clock = Server(clock), ExchangeClock(clock)
+    server.trips = [(there, 250 - there)] * 5
+
+    exchange_clock.measure(server.time)
+
+    assert exchange_clock.now_ms() <= int(server.true_ms()) <= exchange_clock.latest_ms() <= server.true_ms() + 252
+
+
+def test_a_moment_is_waited_out_until_it_is_past_at_the_exchange_for_certain(clock):
+    server, exchange_clock = Server(clock), ExchangeClock(clock)
+    server.trips = [(250, 0)] * 5
+    exchange_clock.measure(server.time)
+    since_ms = exchange_clock.latest_ms()
+    waiting = threading.Thread(target=exchange_clock.wait_until_past, args=(since_ms,), daemon=True)
+
+    waiting.start()
+    for _ in range(300):
+        clock.advance(0.001)
+    waiting.join(10)
+
+    assert not waiting.is_alive()
+    assert server.true_ms() > since_ms
+
+
 def test_the_machine_clock_waits_for_its_event():
     event = threading.Event()
     assert Clock().wait(event, 0.001) is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +49,7 @@ class ExchangeClock:
         self._clock = clock
         self._lock = threading.Lock()
         self._offset_ms: float | None = None
+        self._behind_ms = 0.0  # at most so much: the round trip of the measurement
         self._measured_ns = 0
         self._stable = True
 
@@ -78,6 +80,19 @@ class ExchangeClock:
                 raise ClockSkewed("the exchange's clock has not been measured yet")
             return int(self._clock.monotonic_ns() / NS_PER_MS + self._offset_ms)
 
+    def latest_ms(self) -> int:
+        """Return the latest time that it can be at the exchange now: nothing stamped before this moment is later.
+
+        :raises ClockSkewed: it was never measured.
+        """
+        now_ms = self.now_ms()
+        with self._lock:
+            return now_ms + math.ceil(self._behind_ms) + 1
+
+    def wait_until_past(self, time_ms: int) -> None:
+        """Wait until it is certainly later than *time_ms* at the exchange."""
+        self._clock.wait(threading.Event(), max(0, time_ms + 1 - self.now_ms()) / 1000)
+
     def measure(self, read_server_ms: Callable[[], int], probes: int = 5) -> float:
         """Measure the offset anew, best of *probes* by round trip; return the jump in milliseconds.
 
@@ -98,5 +113,6 @@ class ExchangeClock:
             jump = 0.0 if self._offset_ms is None else abs(best[1] - self._offset_ms)
             self._stable = jump <= self.JUMP_HALT_MS
             self._offset_ms = best[1]
+            self._behind_ms = best[0] / NS_PER_MS
             self._measured_ns = self._clock.monotonic_ns()
             return jump

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from .accounts.balances import BalanceBook
 from .accounts.service import AccountService, Follower, state_of
 from .api import TraderApi
-from .clock import NS_PER_MS, Clock, wall_text
+from .clock import NS_PER_MS, Clock, ExchangeClock, wall_text
 from .copying.by_person import SOMEBODY, Decisions
 from .copying.dispatch import Dispatcher
 from .copying.gate import EVERYBODY, HALT, CopyGate
@@ -109,7 +109,7 @@ class CopyTrader(TraderApi):
             on_order=self._follower_order,
             on_change=self._account_changed,
             has_unsettled=self._has_unsettled,
-            leader_now_ms=self._leader_now_ms,
+            leader_clock=self._leader_clock,
         )
         self._dispatcher = Dispatcher(
             settings=settings,
@@ -319,10 +319,14 @@ class CopyTrader(TraderApi):
             if halt := self._halts.of_all():
                 raise EngineHalted(f"the engine is halted: {halt.reason}; it ends with {halt.ends_when}")
             self._exchanges.ready(watcher.opened)
-            # Exchange time, so that "placed before the start" means the same to everybody.
-            self._vault.set_copying(True, watcher.opened.clock.now_ms())
+            # Exchange time, so that "placed before the start" means the same to everybody; the latest that it can be,
+            # so that nothing that was placed before is copied.
+            exchange_clock = watcher.opened.clock
+            since_ms = exchange_clock.latest_ms()
+            self._vault.set_copying(True, since_ms)
             self._gate.open(EVERYBODY)
         self._feed.publish("copying", "copying was started", running=True)
+        exchange_clock.wait_until_past(since_ms)  # whoever sees this return may count on the next order
         return True
 
     def stop_copying(self) -> bool:
@@ -584,9 +588,9 @@ class CopyTrader(TraderApi):
         with self._journal.reading() as connection:
             return rows.has_open_copies(connection, account_id)
 
-    def _leader_now_ms(self) -> int | None:
+    def _leader_clock(self) -> ExchangeClock | None:
         watcher = self._watcher
-        return watcher.now_ms() if watcher is not None else None
+        return watcher.opened.clock if watcher is not None and watcher.opened.clock.is_known else None
 
     def _thread_died(self, name: str, error: BaseException) -> None:
         self._halts.begin(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from ..clock import NS_PER_SEC, Clock
+from ..clock import NS_PER_SEC, Clock, ExchangeClock
 from ..connector import Connector, StreamDown, StreamFrame, StreamUp, UserStream
 from ..copying.gate import CopyGate
 from ..errors import (
@@ -101,13 +101,13 @@ class AccountService:
         on_order: Callable[[AccountId, ExecutionReport], None],
         on_change: Callable[[AccountId], None],
         has_unsettled: Callable[[AccountId], bool],
-        leader_now_ms: Callable[[], int | None],
+        leader_clock: Callable[[], ExchangeClock | None],
     ) -> None:
         """
         :param on_order: told each order report of a follower's stream; it only enqueues.
         :param on_change: told when an account's state changed: its waiting copies look again.
         :param has_unsettled: whether a copy of the account is not final; its key is then sealed, not forgotten.
-        :param leader_now_ms: the time at the leader's exchange, by which its orders are dated; ``None``: no leader.
+        :param leader_clock: of the leader's exchange, by which its orders are dated; ``None``: not known, or no leader.
         """
         self._settings = settings
         self._clock = clock
@@ -121,7 +121,7 @@ class AccountService:
         self._on_order = on_order
         self._on_change = on_change
         self._has_unsettled = has_unsettled
-        self._leader_now_ms = leader_now_ms
+        self._leader_clock = leader_clock
         self._lock = threading.RLock()  # guards the two maps; never held over I/O
         self._followers: dict[AccountId, Follower] = {}
         self._streams: dict[OpenExchange, UserStream | None] = {}
@@ -271,10 +271,12 @@ class AccountService:
     def resume(self, account_id: str) -> None:
         """Copy to this account again, from orders on that the leader places after this moment."""
         follower = self.find(account_id)
-        now_ms = self._now_ms(follower.opened)
-        self._replace(self._vault.update_account(follower.id, None, paused=False, resumed_ms=now_ms))
+        clock = self._dating_clock(follower.opened)
+        resumed_ms = clock.latest_ms()
+        self._replace(self._vault.update_account(follower.id, None, paused=False, resumed_ms=resumed_ms))
         self._feed.publish("account", f"{follower.record.name} was resumed", account_id=follower.id)
 
+        clock.wait_until_past(resumed_ms)  # whoever sees this return may count on the next order
     def verify(self, account_id: str) -> VerifyView:
         """Ask the exchange about the key now; a good answer ends DISABLED, a refusal begins it."""
         follower = self.find(account_id)
@@ -300,7 +302,7 @@ class AccountService:
         self._book.state(follower.id, check.balances)
         was_shut = follower.state is AccountState.DISABLED
         # What the leader placed while the exchange refused this account is not made up for.
-        changes = {"resumed_ms": self._now_ms(follower.opened)} if was_shut else {}
+        changes = {"resumed_ms": self._dating_clock(follower.opened).latest_ms()} if was_shut else {}
         try:
             record = self._vault.update_account(
                 follower.id, None, uid=check.uid, disabled=None, status="VERIFIED", **changes
@@ -560,13 +562,13 @@ class AccountService:
             if sealed.account_id == account_id:
                 self._vault.drop_sealed(sealed.id)
 
-    def _now_ms(self, opened: OpenExchange) -> int:
-        """Return the time that an order of the leader placed now would carry."""
-        now_ms = self._leader_now_ms()
-        if now_ms is None:
+    def _dating_clock(self, opened: OpenExchange) -> ExchangeClock:
+        """Return the clock by which the leader's orders are dated."""
+        clock = self._leader_clock()
+        if clock is None:
             self._exchanges.ready(opened)
-            now_ms = opened.clock.now_ms()
-        return now_ms
+            clock = opened.clock
+        return clock
 
 
 def checked_name(name: str) -> str:

@@ -321,7 +321,7 @@ class LeaderWatcher:
                 self._mailbox.later(0.3, self._read_for_resting)
 
     def _moment_of(self, change: BalanceChange) -> Moment:
-        """Place a deposit or withdrawal: within a millisecond it comes after the executions that were told before it."""
+        """Place a deposit or withdrawal: within its millisecond it comes after the executions told before it."""
         if change.time_ms != self._newest.time_ms:
             return Moment(change.time_ms)
         return replace(self._newest, after=1)
