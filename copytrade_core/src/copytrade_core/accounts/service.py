@@ -128,6 +128,7 @@ class AccountService:
         self._verify_due_ns: dict[AccountId, int] = {}
         self._poll_sec: dict[str, float] = {}
         self._reading: set[AccountId] = set()
+        self._disabling: set[AccountId] = set()
         self._tried_ns: dict[AccountId, int] = {}
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="accounts")
         self._poller = Ticker("balance-poller", clock, on_death, self._poll)
@@ -300,7 +301,8 @@ class AccountService:
                     self._followers[follower.id] = replace(known, not_verified=f"not verified yet: {error.message}")
             return VerifyView(ok=False, error_kind=error.kind, error=error.message)
         self._book.state(follower.id, check.balances)
-        was_shut = follower.state is AccountState.DISABLED
+        # By the vault: what was disabled while the exchange was being asked is lifted, too.
+        was_shut = AccountState.DISABLED in (follower.state, state_of(self._vault.account(follower.id)))
         # What the leader placed while the exchange refused this account is not made up for.
         changes = {"resumed_ms": self._dating_clock(follower.opened).latest_ms()} if was_shut else {}
         try:
@@ -341,17 +343,26 @@ class AccountService:
     def met(self, account_id: AccountId, client_order_id: str, created_ms: int) -> None:
         """Take notice of an order on an account: one of another installation disables it. Returns at once."""
         tag = tag_of(client_order_id)
-        follower = self.get(account_id)
-        if tag in (None, self._install_tag) or follower is None or self._stopping:
-            return
-        if created_ms > follower.record.resumed_ms:  # what was there before the account came here is history
-            self._pool.submit(
-                self.disable,
+        if tag is not None and tag != self._install_tag and not self._stopping:
+            self._pool.submit(self._disable_shared, account_id, tag, created_ms)
+
+    def _disable_shared(self, account_id: AccountId, tag: str, created_ms: int) -> None:
+        with self._lock:
+            follower = self._followers.get(account_id)
+            # What was there before the account came here, or was verified again, is history.
+            if follower is None or created_ms <= follower.record.resumed_ms or account_id in self._disabling:
+                return
+            self._disabling.add(account_id)  # an order has several reports, and one alarm is enough
+        try:
+            self.disable(
                 account_id,
                 "second_installation",
                 f"another installation of copytrade (its orders begin with ct{tag}) trades on this account, too: "
                 "remove the account there, then verify it here",
             )
+        finally:
+            with self._lock:
+                self._disabling.discard(account_id)
 
     def suspect(self, account_id: AccountId, delay_sec: float) -> None:
         """Ask the exchange again before believing a refusal that may be passing."""

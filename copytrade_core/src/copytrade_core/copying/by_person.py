@@ -6,7 +6,7 @@ after an outcome that was once unknown the exchange is asked again first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 

@@ -130,6 +130,7 @@ class Dispatcher:
             on_absent=lambda *answer: self._mailbox.post(self._absent, *answer),
             on_undecided=lambda *answer: self._mailbox.post(self._undecided, *answer),
             on_evidence=self._evidence,
+            on_listed=lambda job, report: accounts.met(job.account_id, report.client_order_id, report.created_ms),
         )
 
     # --- from other threads ---

@@ -77,6 +77,7 @@ class Settler:
         on_absent: Callable[[Job], None],
         on_undecided: Callable[[Job, str], None],
         on_evidence: Callable[[Job, str, str], None],
+        on_listed: Callable[[Job, OrderReport], None] = lambda job, report: None,
     ) -> None:
         """
         :param on_found: the order is final, with all its fills; True where it had been thought absent.
@@ -84,6 +85,7 @@ class Settler:
         :param on_absent: absence is proven.
         :param on_undecided: the deadline has passed; the text says what is missing.
         :param on_evidence: kind and text of what a look-up said.
+        :param on_listed: told every order, also of others, that a listing of the account shows.
         """
         self._clock = clock
         self._deadline_ns = int(deadline_sec * NS_PER_SEC)
@@ -92,6 +94,7 @@ class Settler:
         self._on_absent = on_absent
         self._on_undecided = on_undecided
         self._on_evidence = on_evidence
+        self._on_listed = on_listed
         self._lock = threading.Lock()
         self._due: list[tuple[int, int, Case]] = []
         self._order = itertools.count(1)
@@ -231,6 +234,7 @@ class Settler:
         ours = {attempt.client_order_id for attempt in case.attempts}
         since_ms = min(attempt.timestamp_ms for attempt in case.attempts) - LISTING_MARGIN_MS
         for report in case.connector.list_orders(since_ms):
+            self._on_listed(case.job, report)
             if report.client_order_id in ours:
                 case.exchange_order_id = report.exchange_order_id
                 self._on_evidence(case.job, "listed", f"order {report.exchange_order_id}")
