@@ -271,3 +271,19 @@ def test_many_threads_may_speak_of_one_account(book):
         thread.join()
 
     assert free(book) == 10_000 - 6 * 50
+
+
+@pytest.mark.parametrize(
+    "stamp", [pytest.param(t, id=f"{t - 1020:+d}-ms-from-the-fill") for t in (990, 1019, 1020, 1050)]
+)
+def test_what_an_order_in_flight_froze_is_not_taken_for_spent_twice(book, stamp):
+    """An exchange may push that an order froze its money, and then stamp what is left a little beside the fill."""
+    book.state("anna", snapshot(500, USDT=1000))
+    book.state("anna", snapshot(985, USDT=("700", "300")))
+    book.fills("anna", "1", Side.BUY, BTC_USDT, [fill("t1", "0.005", "299.5", 1020)])
+    assert book.is_doubtful("anna", "USDT")
+
+    book.state("anna", snapshot(stamp, USDT="700.5"))
+
+    assert not book.is_doubtful("anna", "USDT")
+    assert free(book) == D("700.5")

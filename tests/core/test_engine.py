@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -9,6 +10,8 @@ import pytest
 
 from copytrade_core import (
     AuthenticationFailed,
+    Balance,
+    BalanceSnapshot,
     BalanceSource,
     InsufficientBalance,
     NotSent,
@@ -223,6 +226,33 @@ def test_a_copy_that_waits_for_its_retry_goes_out_whatever_others_do_meanwhile(w
 
     for order in (first, second):
         assert {copy.state for copy in closed_book(trader, order.exchange_order_id).copies} == {CopyState.FILLED}
+
+
+def test_what_is_frozen_for_one_order_is_not_missing_from_the_next(world, trader):
+    """The balance is pushed while the order is under way; the next copy waits until the exchange says what is left."""
+
+    def freeze(world, holder, prepared):
+        if holder.key != "anna" or prepared.order.side is Side.SELL:
+            return world.execute(holder, prepared)
+        frozen = Balance(asset="USDT", free=holder.usdt - prepared.order.size, locked=prepared.order.size)
+        ack = world.execute(holder, prepared)
+        world.push(
+            "anna",
+            BalanceSnapshot(balances=(frozen,), time_ms=ack.time_ms - 1, complete=False, source=BalanceSource.PUSHED),
+        )
+        spent = replace(ack.report, filled_quote=ack.report.filled_quote - 1)  # a little of it was not spent
+        holder.usdt += 1
+        fill = replace(spent.fills[0], quote_amount=spent.filled_quote)
+        return replace(ack, report=replace(spent, fills=(fill,)))
+
+    world.on_place = freeze
+    orders = [world.leader_trades("leader", Side.BUY, quote="1000") for _ in range(2)]
+
+    books = [closed_book(trader, order.exchange_order_id) for order in orders]
+
+    assert rows(books[0])["anna"].sent == D("123.45")  # a tenth of 1234.56789012
+    assert rows(books[1])["anna"].free_before == D("1112.11789012")
+    assert rows(books[1])["anna"].sent == D("123.56")  # a ninth of what the first one left
 
 
 def test_a_stop_lets_no_waiting_retry_out(world, trader):

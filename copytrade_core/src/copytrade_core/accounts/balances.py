@@ -94,6 +94,12 @@ class BalanceBook:
             vouched = up_since is not None and up_since <= account.confirmed_ns and age_sec <= TRUST_STREAM_SEC
             return not vouched
 
+    def is_doubtful(self, account_id: AccountId, asset: str) -> bool:
+        """Whether a figure may count a fill twice, as spent and as frozen for it: read before it is used."""
+        with self._lock:
+            account = self._accounts.get(account_id)
+            return account is not None and account.ledger.is_doubtful(asset)
+
     def read_ns(self, account_id: AccountId) -> int:
         """Return when the account was last read (monotonic); 0 for never."""
         with self._lock:

@@ -287,7 +287,7 @@ class Dispatcher:
             if wait_sec := self._must_wait(lane, job, follower):
                 self._mailbox.later(wait_sec, self._wake, lane)
                 return
-            if self._must_read(lane, job):
+            if self._must_read(lane, job, follower):
                 self._read(lane, job, follower)
                 return
             claim = self._prepare(lane, job, follower)
@@ -347,10 +347,12 @@ class Dispatcher:
             return too_old_sec
         return 0.0
 
-    def _must_read(self, lane: Lane, job: Job) -> bool:
+    def _must_read(self, lane: Lane, job: Job, follower: Follower) -> bool:
         if lane.unknown and not job.read_since_ns:
             # An exit goes on past an unknown of the other side, but only on figures that are newer than it.
             return True
+        if self._balances.is_doubtful(lane.account_id, self._asset(job, follower)):
+            return True  # until the exchange states what the order before this one left; the deadline bounds it
         return not job.read_since_ns and self._balances.needs_reading(
             lane.account_id, self._settings.max_balance_age_sec
         )
@@ -371,18 +373,28 @@ class Dispatcher:
     def _was_read(self, lane: Lane, job: Job, error: CopytradeError | None) -> None:
         lane.is_reading = False
         self._ready.add(lane)
+        now = self._clock.monotonic_ns()
         if error is None:
-            job.read_since_ns = self._clock.monotonic_ns()
+            follower = self._accounts.get(lane.account_id)
+            if follower and self._balances.is_doubtful(lane.account_id, self._asset(job, follower)):
+                job.not_before_ns = now + int(READ_AGAIN_SEC * NS_PER_SEC)
+            job.read_since_ns = now
         else:
             wait_sec = error.retry_after_sec if isinstance(error, RateLimited) else READ_AGAIN_SEC
-            job.not_before_ns = self._clock.monotonic_ns() + int(wait_sec * NS_PER_SEC)
+            job.not_before_ns = now + int(wait_sec * NS_PER_SEC)
+
+    @staticmethod
+    def _asset(job: Job, follower: Follower) -> str:
+        """Return the asset that a copy is sized by."""
+        rules = follower.opened.rules
+        assert rules is not None
+        return rules.symbol.quote if job.side is Side.BUY else rules.symbol.base
 
     def _prepare(self, lane: Lane, job: Job, follower: Follower) -> rows.Claim | None:
         """Size a copy and make its order ready; ``None``: it ended here, with its sum on record, or must wait."""
         rules = follower.opened.rules
         assert rules is not None
-        asset = rules.symbol.quote if job.side is Side.BUY else rules.symbol.base
-        figure = self._balances.figure(lane.account_id, asset)
+        figure = self._balances.figure(lane.account_id, self._asset(job, follower))
         free = figure.free if figure else Decimal(0)
         size = follower_size(job.share, free, rules, job.side)
         inputs: dict[str, Any] = {

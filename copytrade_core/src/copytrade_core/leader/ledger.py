@@ -93,25 +93,30 @@ class _Asset:
         balance a moment before the fill that caused it. From the figure before it, add one delta after the other:
         where the sum is the figure, it reaches that far.
         """
-        stamp = absolute.time_ms
-        whole = Figure(absolute, Moment(stamp, END_OF_MS), is_exact=False)
+        whole = Figure(absolute, Moment(absolute.time_ms, END_OF_MS), is_exact=False)
         if before is None:
             return whole
-        since = [delta for delta in self.deltas if delta.moment > before.cut]
-        running = before.free + sum((d.free for d in since if d.moment.time_ms < stamp), Decimal(0))
-        same = [delta for delta in since if delta.moment.time_ms == stamp]
-        exact = Moment(stamp, -1) if running == absolute.free else None
+        # An order in flight freezes what it may take: then the whole of free and locked tells what the free part hides.
+        old = before.absolute
+        cut = self._sums_up(before.cut, old.free, absolute.time_ms, absolute.free) or self._sums_up(
+            before.cut, old.free + old.locked, absolute.time_ms, absolute.free + absolute.locked
+        )
+        return whole if cut is None else Figure(absolute, cut, is_exact=True)
+
+    def _sums_up(self, since: Moment, amount: Decimal, stamp: int, target: Decimal) -> Moment | None:
+        """Return up to which delta *amount* becomes *target*; ``None``: at none near *stamp*."""
+        deltas = [delta for delta in self.deltas if delta.moment > since]
+        amount += sum((delta.free for delta in deltas if delta.moment.time_ms < stamp), Decimal(0))
+        same = [delta for delta in deltas if delta.moment.time_ms == stamp]
+        found = Moment(stamp, -1 if same else END_OF_MS) if amount == target else None
         for delta in same:
-            running += delta.free
-            exact = delta.moment if running == absolute.free else exact
-        if exact is not None:
-            return Figure(absolute, exact if same else whole.cut, is_exact=True)
-        for delta in since:
-            if stamp < delta.moment.time_ms <= stamp + STAMP_SLACK_MS:
-                running += delta.free
-                if running == absolute.free:
-                    return Figure(absolute, delta.moment, is_exact=True)
-        return whole
+            amount += delta.free
+            found = delta.moment if amount == target else found
+        for delta in deltas:
+            if found is None and stamp < delta.moment.time_ms <= stamp + STAMP_SLACK_MS:
+                amount += delta.free
+                found = delta.moment if amount == target else None
+        return found
 
     def after(self, cut: Moment) -> Decimal:
         return sum((delta.free for delta in self.deltas if delta.moment > cut), Decimal(0))
@@ -211,6 +216,11 @@ class BalanceLedger:
             return False
         cut = asset.figures()[-1].cut
         return any(delta.moment > cut for delta in asset.deltas)
+
+    def is_doubtful(self, name: str) -> bool:
+        """Whether `free` may count a fill twice: as spent, and as what the newest figure shows as locked."""
+        newest = self.newest(name)
+        return newest is not None and newest.locked > 0 and self.has_deltas_after_newest(name)
 
     def before(
         self, name: str, *, created_ms: int, first: Moment, last: Moment, own: Decimal, first_arrival: int
