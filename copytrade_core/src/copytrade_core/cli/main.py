@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..errors import CopytradeError, EngineNotRunning
+from .acceptance import acceptance
 from .accounts import accounts
 from .copying import copy
 from .doctor import doctor, plugins
@@ -123,6 +124,7 @@ def main() -> None:
 
 main.params += shared_options(hidden=False)
 for _command in (
+    acceptance,
     accounts,
     backup,
     copies,
