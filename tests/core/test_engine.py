@@ -257,7 +257,7 @@ def test_what_is_frozen_for_one_order_is_not_missing_from_the_next(world, trader
 
 def test_a_stop_lets_no_waiting_retry_out(world, trader):
     def limit(world, holder, prepared):
-        raise RateLimited("too many orders", retry_after_sec=1, whole_address=False)
+        raise RateLimited("too many orders", retry_after_sec=5, whole_address=False)
 
     world.on_place = limit
     order = world.leader_trades("leader", Side.BUY, quote="1000")
