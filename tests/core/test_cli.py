@@ -700,6 +700,13 @@ def test_a_share_that_is_no_plain_number_is_refused(text):
         history._read_share(text)
 
 
+def test_what_should_be_mended_about_a_key_is_listed_with_the_accounts(run: Any, trader: FakeTrader) -> None:
+    trader.answers["list_accounts"] = [an_account(1, name="Anna", warnings=("its key ends in 5 days",))]
+
+    assert "Anna: its key ends in 5 days" in run("accounts", "list").output
+    assert json.loads(run("accounts", "list", "--json").output)[0]["warnings"] == ["its key ends in 5 days"]
+
+
 def a_restored_view(**changes: Any) -> RestoredView:
     missing = MissingOrder(
         account_id=ALICE,

@@ -61,6 +61,7 @@ class Holder:
     sent: list[PreparedOrder] = field(default_factory=list)
     refused: Exception | None = None
     updated_ms: int = 0
+    permissions: KeyPermissions = field(default_factory=lambda: KeyPermissions(can_trade=True))
 
     def snapshot(self, source: BalanceSource, complete: bool = True) -> BalanceSnapshot:
         balances = (Balance(asset="USDT", free=self.usdt), Balance(asset="BTC", free=self.btc))
@@ -76,6 +77,7 @@ class MemoryExchange:
         self.on_place: Callable[[MemoryExchange, Holder, PreparedOrder], OrderAck] = MemoryExchange.execute
         self.lookups_fail: Exception | None = None
         self.hidden: set[str] = set()  # client ids that look-ups do not show
+        self.asked_keys: list[str] = []  # whose permissions were asked for
         self.lock = threading.RLock()
         self.ids = itertools.count(1000)
         self.skew_ms = 0
@@ -252,14 +254,15 @@ class _Connector(Connector):
         return holder
 
     def verify(self, *, needs_trade: bool = True) -> AccountCheck:
-        return AccountCheck(uid=f"uid-{self.key}", permissions=KeyPermissions(can_trade=True), balances=self.balances())
+        return AccountCheck(uid=f"uid-{self.key}", permissions=self.holder.permissions, balances=self.balances())
 
     def balances(self, *, urgent: bool = False) -> BalanceSnapshot:
         with self.world.lock:
             return self.holder.snapshot(BalanceSource.READ)
 
     def key_permissions(self) -> KeyPermissions:
-        return KeyPermissions(can_trade=True)
+        self.world.asked_keys.append(self.key)
+        return self.holder.permissions
 
     def prepare_market_order(self, order) -> PreparedOrder:
         now = self.exchange.context.exchange_clock.now_ms()

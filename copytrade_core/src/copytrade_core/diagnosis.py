@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .accounts.service import Follower
 from .exchanges import OpenExchange
@@ -24,8 +24,9 @@ def examine(
     plugins: Iterable[PluginReport],
     leader: LeaderView | None,
     followers: Iterable[Follower],
+    key_warnings: Mapping[str, Sequence[str]],
 ) -> list[Finding]:
-    """Look at every part of a running engine."""
+    """Look at every part of a running engine; *key_warnings* by whose key it is."""
     return [
         *_engine(since, halts),
         *_files(settings),
@@ -33,6 +34,7 @@ def examine(
         *_plugins(plugins),
         _leader(leader),
         *_followers(followers),
+        *_keys(key_warnings),
     ]
 
 
@@ -104,3 +106,9 @@ def _followers(followers: Iterable[Follower]) -> Iterator[Finding]:
             text=reason,
             remedy="copytrade accounts resume" if is_paused else "copytrade accounts verify",
         )
+
+
+def _keys(warnings: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    for whose, texts in warnings.items():
+        for text in texts:
+            yield Finding(check=whose, level="warning", text=text, remedy="change the key at the exchange")

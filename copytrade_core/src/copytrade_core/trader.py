@@ -15,9 +15,11 @@ from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
 from .accounts.balances import BalanceBook
+from .accounts.key_care import LEADER_KEY, Asked, KeyCare
 from .accounts.service import AccountService, Follower, state_of
 from .api import TraderApi
 from .clock import NS_PER_MS, Clock, ExchangeClock, wall_text
+from .connector import Connector
 from .copying.by_person import SOMEBODY, Decisions
 from .copying.dispatch import Dispatcher
 from .copying.gate import EVERYBODY, HALT, CopyGate
@@ -108,6 +110,7 @@ class CopyTrader(TraderApi):
             on_death=self._thread_died,
             on_order=self._follower_order,
             on_change=self._account_changed,
+            on_verified=lambda *found: self._key_care.saw(*found),
             has_unsettled=self._has_unsettled,
             leader_clock=self._leader_clock,
         )
@@ -124,6 +127,15 @@ class CopyTrader(TraderApi):
             install_tag=vault.install_tag,
             on_death=self._thread_died,
             copying_since_ms=lambda: self._vault.copying_since_ms,
+        )
+        self._key_care = KeyCare(
+            clock=self._clock,
+            journal=self._journal,
+            feed=self._feed,
+            exchanges=self._exchanges,
+            accounts=self._accounts,
+            leader=self._leader_key,
+            on_death=self._thread_died,
         )
         self._decisions = Decisions(
             clock=self._clock,
@@ -201,6 +213,7 @@ class CopyTrader(TraderApi):
         self._accounts.start()
         self._retention.start()
         self._reconciler.start()
+        self._key_care.start()
         record = self._vault.leader()
         if record is not None:
             try:
@@ -220,6 +233,7 @@ class CopyTrader(TraderApi):
         if self._watcher is not None:
             self._watcher.stop()
         self._reconciler.stop()
+        self._key_care.stop()
         self._accounts.stop()
         self._dispatcher.stop()
         self._exchanges.stop()
@@ -426,6 +440,10 @@ class CopyTrader(TraderApi):
             plugins=self._plugins.reports,
             leader=self.get_leader(),
             followers=self._accounts.all(),
+            key_warnings={
+                "leader": self._key_care.leader_warnings(),
+                **{f"account {each.record.name}": self._key_care.warnings(each.id) for each in self._accounts.all()},
+            },
         )
 
     # --- what a person decides ---
@@ -588,6 +606,19 @@ class CopyTrader(TraderApi):
         with self._journal.reading() as connection:
             return rows.has_open_copies(connection, account_id)
 
+    def _leader_key(self) -> Asked | None:
+        record = self._vault.leader()
+        if record is None:
+            return None
+        opened = self._exchanges.get(record.exchange, record.environment)
+
+        def connector() -> Connector:
+            credentials = self._vault.leader_credentials(record.exchange, record.environment)
+            return opened.exchange.open_connector(LEADER, credentials)
+
+        key_id = f"{LEADER_KEY}/{record.id}/{record.key_fingerprint}"
+        return Asked(id=key_id, name="the leader", opened=opened, connector=connector, is_leader=True)
+
     def _leader_clock(self) -> ExchangeClock | None:
         watcher = self._watcher
         return watcher.opened.clock if watcher is not None and watcher.opened.clock.is_known else None
@@ -653,6 +684,7 @@ class CopyTrader(TraderApi):
             pushed=self._balances.is_pushed(record.id),
             poll_sec=self._accounts.poll_sec(follower) if follower else None,
             last_copy=last.get(record.id),
+            warnings=self._key_care.warnings(record.id),
         )
 
 

@@ -180,6 +180,7 @@ class AccountView:
     pushed: bool = False  # balances arrive by stream now; otherwise they are polled
     poll_sec: float | None = None  # how often they are read besides; stretched to stay inside the budget
     last_copy: CopyView | None = None
+    warnings: tuple[str, ...] = ()  # what should be mended about its key, which may still trade
 
     def balance(self, asset: str) -> BalanceView | None:
         return next((balance for balance in self.balances if balance.asset == asset), None)
@@ -430,6 +431,7 @@ def account_json(account: AccountView, base: str, quote: str) -> dict[str, Any]:
         "paused": account.paused,
         "error_kind": account.error_kind,
         "error": account.error,
+        "warnings": account.warnings,
         "pushed": account.pushed,
         "poll_sec": account.poll_sec,
     }

@@ -31,6 +31,7 @@ from ..model import (
     Credentials,
     Environment,
     ExecutionReport,
+    KeyPermissions,
 )
 from ..plugins import Plugins
 from ..settings import Settings
@@ -100,12 +101,14 @@ class AccountService:
         on_death: OnDeath,
         on_order: Callable[[AccountId, ExecutionReport], None],
         on_change: Callable[[AccountId], None],
+        on_verified: Callable[[AccountId, OpenExchange, KeyPermissions], None],
         has_unsettled: Callable[[AccountId], bool],
         leader_clock: Callable[[], ExchangeClock | None],
     ) -> None:
         """
         :param on_order: told each order report of a follower's stream; it only enqueues.
         :param on_change: told when an account's state changed: its waiting copies look again.
+        :param on_verified: told what the key of an account may do, as a good verify found it.
         :param has_unsettled: whether a copy of the account is not final; its key is then sealed, not forgotten.
         :param leader_clock: of the leader's exchange, by which its orders are dated; ``None``: not known, or no leader.
         """
@@ -120,6 +123,7 @@ class AccountService:
         self._feed = feed
         self._on_order = on_order
         self._on_change = on_change
+        self._on_verified = on_verified
         self._has_unsettled = has_unsettled
         self._leader_clock = leader_clock
         self._lock = threading.RLock()  # guards the two maps; never held over I/O
@@ -276,8 +280,8 @@ class AccountService:
         resumed_ms = clock.latest_ms()
         self._replace(self._vault.update_account(follower.id, None, paused=False, resumed_ms=resumed_ms))
         self._feed.publish("account", f"{follower.record.name} was resumed", account_id=follower.id)
-
         clock.wait_until_past(resumed_ms)  # whoever sees this return may count on the next order
+
     def verify(self, account_id: str) -> VerifyView:
         """Ask the exchange about the key now; a good answer ends DISABLED, a refusal begins it."""
         follower = self.find(account_id)
@@ -312,6 +316,7 @@ class AccountService:
         except NotFound:
             raise NotFound(f"the account {account_id} was removed meanwhile", field="id") from None
         self._replace(record)
+        self._on_verified(record.id, follower.opened, check.permissions)
         if was_shut:
             self._feed.publish("account", f"{record.name} is verified", account_id=record.id)
             self._pool.submit(self._subscribe, record.id)

@@ -202,6 +202,10 @@ def print_accounts(session: Session, found: Sequence[AccountView], *, with_id: b
     for account in found:
         if account.error:
             say(f"{bad(account.state.value)}  {account.name}: {account.error}")
+    if with_id:  # the status, which is read often, does not repeat them
+        for account in found:
+            for warning in account.warnings:
+                warn(f"{account.name}: {warning}")
 
 
 def _last_copy(copy: CopyView | None, *, with_age: bool) -> str:
