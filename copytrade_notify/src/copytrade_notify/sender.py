@@ -48,11 +48,15 @@ class Sender:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self, timeout_sec: float = STOP_SEC) -> None:
-        """Try once to deliver what waits, end the thread, join it."""
+    def end(self) -> None:
+        """Have the thread try once to deliver what waits, and end; does not wait for it."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
+
+    def stop(self, timeout_sec: float = STOP_SEC) -> None:
+        """`end` the thread and join it."""
+        self.end()
         if self._thread.is_alive():
             self._thread.join(timeout_sec)
         self._session.close()
@@ -143,6 +147,8 @@ class Notifier:
             sender.start()
 
     def stop(self) -> None:
+        for sender in self.senders:
+            sender.end()  # all at once: several that do not answer are waited for together
         for sender in self.senders:
             sender.stop()
 
