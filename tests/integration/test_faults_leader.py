@@ -508,6 +508,26 @@ def test_nothing_placed_while_stopped_paused_or_down_too_long_is_copied_even_ove
             bench.assert_copied(bench.buy("600"))
 
 
+@pytest.mark.parametrize("seed", [56, 58])
+def test_equal_orders_right_before_and_after_a_restart_are_shared_by_the_balance_before_each(
+    tmp_path: Any, seed: int
+) -> None:
+    with running_simulators(binance_followers=1, bitget_followers=1, seed=seed) as sims:
+        orders: list[str] = []
+        check = TruthCheck(sims)
+        for _ in range(2):
+            with engine_on(sims, tmp_path / "data") as trader:
+                if not orders:
+                    add_everybody(trader, sims)
+                until(lambda trader=trader: trader.get_leader().connected, 20)
+                bench = Bench(Setup(sims, trader, tmp_path / "data"))
+                bench.check = check
+                orders.append(bench.buy("400"))
+                bench.pause()
+                orders.append(bench.sell("0.004"))
+                bench.assert_copied(*orders)
+
+
 def test_orders_found_too_late_are_stale_with_an_alarm_and_later_ones_are_copied(tmp_path: Any) -> None:
     with running_simulators(binance_followers=1, bitget_followers=1, seed=32) as sims:
         with engine_on(sims, tmp_path / "data") as trader:

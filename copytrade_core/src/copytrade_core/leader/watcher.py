@@ -160,7 +160,7 @@ class LeaderWatcher:
     def start(self) -> None:
         """Replay what is on disk, connect, and catch up; returns at once."""
         self._mailbox.start(after_each_batch=self._work_off)
-        self._mailbox.post(self._begin)
+        self._pool.submit(self._prepare)
 
     def wait_until_heard(self, timeout_sec: float = HEARD_WAIT_SEC) -> None:
         """Wait until events are heard or it is plain why not, at most *timeout_sec*."""
@@ -209,7 +209,19 @@ class LeaderWatcher:
 
     # --- connecting ---
 
+    def _prepare(self) -> None:
+        """Learn the symbol's rules first: without them no report on disk is known to be about our symbol."""
+        try:
+            self._exchanges.ready(self.opened)
+        except CopytradeError as error:
+            self._show(error_kind=error.kind, error=error.message)
+            self._mailbox.post(self._mailbox.later, RETRY_SEC[2], self._pool_submit, self._prepare)
+        else:
+            self._mailbox.post(self._begin)
+
     def _begin(self) -> None:
+        if self._stopping:
+            return
         self._replay()
         for name in CONNECTIONS:
             stream = self.opened.exchange.open_user_stream(self._sink, name)
