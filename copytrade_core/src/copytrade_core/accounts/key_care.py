@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from ..clock import NS_PER_SEC, Clock
 from ..connector import Connector
@@ -127,8 +128,12 @@ class KeyCare:
             yield leader
         for follower in self._accounts.all():
             if follower.state is not AccountState.DISABLED:
-                name, connector = follower.record.name, follower.connector
-                yield Asked(id=follower.id, name=name, opened=follower.opened, connector=lambda held=connector: held)
+                yield Asked(
+                    id=follower.id,
+                    name=follower.record.name,
+                    opened=follower.opened,
+                    connector=partial(getattr, follower, "connector"),
+                )
 
     def _ask(self, key: Asked) -> None:
         wait_sec = RETRY_SEC
