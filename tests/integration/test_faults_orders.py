@@ -5,6 +5,7 @@ The numbers F1 to F97 are the catalogue's. Most cases share one leader order: ea
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import urllib3
 from copytrade_bitget.connector import BitgetConnector
 from copytrade_core import NotSent
 from copytrade_core import trader as trader_module
+from copytrade_core.copying.gate import CopyGate
 from copytrade_core.sim import running_simulators
 from copytrade_core.views import AccountState, CopyState, CopyView
 from fault_stage import BINANCE, CLASSIC, UNIFIED, Case, Stage, arm, logged, stage
@@ -684,26 +686,30 @@ def test_what_is_still_connecting_does_not_leave_after_a_stop_or_pause_that_is_o
     assert on.settled(on.buy(), 10)["slow"].state is FILLED
 
 
-def test_a_stop_in_mid_burst_lets_nothing_out_once_it_has_returned(follow):
+def test_a_stop_in_mid_burst_lets_nothing_out_once_it_has_returned(follow, monkeypatch):
     on = follow(*((f"binance {number}", BINANCE) for number in range(1, 21)), *three()[1:])
-    stopped_ms: list[int] = []
+    enter, may_enter = CopyGate._enter, threading.Event()
+    arrived, left = itertools.count(1), 5
+    waits = threading.Event()
 
-    def stop() -> None:
-        on.trader.stop_copying()
-        stopped_ms.append(on.sims.world.now_ms("binance"))
+    def enter_in_turn(*passage: Any) -> None:
+        if next(arrived) > left:
+            waits.set()
+            assert may_enter.wait(10)
+        enter(*passage)
 
-    stopper = threading.Thread(target=stop, name="a test's stop")
-    on.when_first_seen(stopper.start)
+    monkeypatch.setattr(CopyGate, "_enter", enter_in_turn)
     order = on.buy()
-    until(lambda: stopped_ms, 10)
-    stopper.join()
+    assert waits.wait(10)
+    on.trader.stop_copying()
+    may_enter.set()
     rows = on.settled(order, 20)
     on.pass_time(0.5)
 
     sent = {name for name in rows if on.orders_seen(name)}
-    assert all(seen_ms <= stopped_ms[0] + 100 for name in rows for seen_ms in on.order_times(name))
+    assert len(sent) == len(on.orders_seen()) == left
     assert {name for name, row in rows.items() if row.state is FILLED} == sent
-    assert {row.state for name, row in rows.items() if name not in sent} <= {FAILED, SKIPPED}
+    assert {(row.state, row.reason_kind) for name, row in rows.items() if name not in sent} == {(FAILED, "stopped")}
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -71,7 +71,6 @@ class Stage:
     secrets: list[str] = field(default_factory=list)
     unclaimed: list[str] = field(default_factory=list)
     is_audited: bool = True  # False where the test changes what the auditor takes for granted: steps, balances
-    on_first_order: Callable[[], None] | None = None
 
     def add(self, name: str, on: str) -> None:
         """Open an account at the simulated exchange and add it to the engine."""
@@ -181,10 +180,6 @@ class Stage:
         account = self.sims.world.accounts[name]
         self.sims.call(lambda: self.sims.world.markets[account.exchange].deposit(account, asset, amount))
 
-    def when_first_seen(self, action: Callable[[], None]) -> None:
-        """Run *action* once, at the instant the first order is seen at an exchange."""
-        self.on_first_order = action
-
     def pass_time(self, seconds: float) -> None:
         """Let time pass in which nothing is supposed to happen."""
         threading.Event().wait(seconds)
@@ -226,9 +221,6 @@ class Stage:
 
         def look_first(exchange: str, account: str, name: str, client_order_id: str = "", status: int = 0) -> None:
             if name.endswith(PLACING) and account:
-                action, self.on_first_order = self.on_first_order, None
-                if action is not None:
-                    action()
                 found = self.query("select 1 from attempts where client_order_id = ?", client_order_id)
                 if not found:
                     self.unclaimed.append(client_order_id)

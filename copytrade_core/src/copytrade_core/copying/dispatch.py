@@ -700,8 +700,25 @@ class Dispatcher:
     def _look_for_earlier(self, job: Job) -> None:
         """Money is missing for a copy that took a failed one's place: that one may have been executed after all."""
         with self._journal.reading() as connection:
-            for client_id in rows.earlier_client_ids(connection, job.copy_id):
-                self._settler.look_now(client_id)
+            earlier = rows.earlier_copies(connection, job.copy_id)
+        for row in earlier:
+            lost = Job.of_row(
+                row._mapping,
+                share=job.share,
+                created_ms=job.created_ms,
+                deadline_ns=0,
+                state=CopyState(row.state),
+                attempts=row.attempts,
+            )
+            sent = self._sent(lost)
+            connector = self._accounts.settling_connector(lost.account_id, lost.key_fingerprint)
+            opened = self._opened(lost)
+            if connector is None or opened is None or self._settler.look_now(sent[-1].client_order_id):
+                continue
+            case = Case(
+                job=lost, connector=connector, exchange_clock=opened.clock, attempts=sent, accepted=False, late=True
+            )
+            self._settler.open(case)
 
     def _refused_key(self, job: Job, error: AuthenticationFailed) -> None:
         """Disable the account, unless the refusal may be passing, or is our own fault."""

@@ -129,12 +129,15 @@ class Settler:
         if not case.busy:
             self._schedule(case, 0)
 
-    def look_now(self, client_order_id: str) -> None:
-        """There is a sign, but no proof, that this order exists: do not wait for the time of the next question."""
+    def look_now(self, client_order_id: str) -> bool:
+        """There is a sign, but no proof, that this order exists: ask now. False: nobody asks about it (any more)."""
         with self._lock:
             case = self._by_client_id.get(client_order_id)
-        if case is not None and not case.closed and not case.busy:
+        if case is None or case.closed:
+            return False
+        if not case.busy:
             self._schedule(case, 0)
+        return True
 
     @property
     def open_cases(self) -> int:

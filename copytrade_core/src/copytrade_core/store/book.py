@@ -293,16 +293,16 @@ def known_client_ids(connection: Connection, client_order_ids: Iterable[str]) ->
     return set(connection.execute(statement).scalars())
 
 
-def earlier_client_ids(connection: Connection, copy_id: str) -> list[str]:
-    """Return what was sent for the copies in whose place this one stands."""
+def earlier_copies(connection: Connection, copy_id: str) -> list[Row[Any]]:
+    """Return the copies in whose place this one stands, of which something was sent."""
     one = select(copies).where(copies.c.id == copy_id).subquery()
-    statement = select(attempts.c.client_order_id).where(
-        attempts.c.copy_id == copies.c.id,
+    statement = select(copies).where(
         copies.c.leader_order_id == one.c.leader_order_id,
         copies.c.account_id == one.c.account_id,
         copies.c.ordinal < one.c.ordinal,
+        copies.c.attempts > 0,
     )
-    return list(connection.execute(statement).scalars())
+    return list(connection.execute(statement))
 
 
 def copy_of_client_id(connection: Connection, client_order_id: str) -> Row[Any] | None:
