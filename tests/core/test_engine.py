@@ -261,7 +261,7 @@ def test_a_stop_lets_no_waiting_retry_out(world, trader):
 
     world.on_place = limit
     order = world.leader_trades("leader", Side.BUY, quote="1000")
-    until(lambda: all(copy.state is CopyState.NOT_SENT for copy in trader.list_copies()) and trader.list_copies())
+    until(lambda: [copy.state for copy in trader.list_copies()] == [CopyState.NOT_SENT] * 2)
     trader.stop_copying()
 
     book = closed_book(trader, order.exchange_order_id)
