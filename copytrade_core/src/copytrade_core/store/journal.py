@@ -8,6 +8,7 @@ back alone. When a commit fails the journal is broken for good: nothing can be w
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import threading
@@ -23,6 +24,8 @@ from sqlalchemy.pool import NullPool
 
 from ..errors import JournalError
 from . import schema
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -182,13 +185,17 @@ class Journal:
             ) from error
 
     def _write(self) -> None:
-        with self._engine.connect() as connection:
-            while True:
-                group, ends = self._next_group()
-                if group:
-                    self._commit(connection, group)
-                if ends:
-                    return
+        try:
+            with self._engine.connect() as connection:
+                while True:
+                    group, ends = self._next_group()
+                    if group:
+                        self._commit(connection, group)
+                    if ends:
+                        return
+        except BaseException as error:  # a dead writer must not pass for a slow one
+            log.exception("the journal's writer died")
+            self._break(JournalError(f"the journal's writer failed: {type(error).__name__}"))
 
     def _next_group(self) -> tuple[list[tuple[Work[Any], Future[Any]]], bool]:
         group: list[tuple[Work[Any], Future[Any]]] = []
