@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import urllib3
 
+from copytrade_binance import gateway as binance_gateway
+from copytrade_bitget import transport as bitget_transport
 from copytrade_bitget.connector import BitgetConnector
 from copytrade_core import NotSent
 from copytrade_core import trader as trader_module
@@ -716,6 +718,9 @@ def test_a_stop_in_mid_burst_lets_nothing_out_once_it_has_returned(follow, monke
 def test_f77_closing_waits_for_what_is_in_flight_and_leaves_the_rest_unknown(tmp_path, log, monkeypatch):
     followers = [*three(copies=3), ("binance lost", BINANCE), ("classic lost", CLASSIC)]
     monkeypatch.setattr(trader_module, "DRAIN_SEC", 2.0)
+    # What never comes need not be waited for as long as for a real exchange's answer.
+    monkeypatch.setattr(binance_gateway, "ANSWER_SEC", 3.0)
+    monkeypatch.setattr(bitget_transport, "READ_TIMEOUT_SEC", 3.0)
     with running_simulators(seed=5) as sims:
         with engine_on(sims, tmp_path / "data") as trader:
             on = Stage(sims, trader, tmp_path / "data")

@@ -38,7 +38,7 @@ class Job:
     latency_ms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any], *, share: Fraction, created_ms: int, deadline_ns: int, **more: Any) -> Job:
+    def of_row(cls, row: Mapping[Any, Any], *, share: Fraction, created_ms: int, deadline_ns: int, **more: Any) -> Job:
         """Return the job of a row of `copies`, as it was planned or as the journal holds it."""
         return cls(
             copy_id=row["id"],
