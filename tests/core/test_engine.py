@@ -420,3 +420,39 @@ def test_an_order_whose_share_is_not_known_is_copied_when_a_person_gives_it(worl
     assert rows(done)["anna"].sent == D("246.91")
     with pytest.raises(Conflict):
         trader.decide_share(book.id, Fraction(1, 5))
+
+
+def test_a_journal_that_was_put_back_by_hand_does_not_send_again_what_it_forgot(world, tmp_path):
+    journal = tmp_path / "data" / "journal.db"
+    with engine(world, tmp_path / "data") as trader:
+        set_up(trader)
+    earlier = journal.read_bytes()
+    with engine(world, tmp_path / "data") as trader:
+        until(lambda: trader.get_leader().connected)
+        order = world.leader_trades("leader", Side.BUY, quote="1000")
+        closed_book(trader, order.exchange_order_id)
+    for leftover in (tmp_path / "data").glob("journal.db-*"):
+        leftover.unlink()
+    journal.write_bytes(earlier)
+    with engine(world, tmp_path / "data") as trader:
+        book = closed_book(trader, order.exchange_order_id)
+
+        assert {copy.state for copy in book.copies} == {CopyState.FAILED}
+        assert "sent_before" in {copy.reason_kind for copy in book.copies}
+        until(lambda: [halt.kind for halt in trader.status().halts] == ["restored"])
+        assert [len(world.holders[name].orders) for name in ("anna", "bela")] == [1, 1]
+
+
+def test_a_journal_that_is_gone_stops_the_trading_until_a_person_has_seen_it(world, tmp_path):
+    with engine(world, tmp_path / "data") as trader:
+        set_up(trader)
+        order = world.leader_trades("leader", Side.BUY, quote="1000")
+        closed_book(trader, order.exchange_order_id)
+    for file in (tmp_path / "data").glob("journal.db*"):
+        file.unlink()
+    with engine(world, tmp_path / "data") as trader:
+        halt = next(halt for halt in trader.status().halts if halt.kind == "restored")
+
+        assert "journal is gone" in halt.reason
+        assert not trader.status().running
+        assert [len(world.holders[name].orders) for name in ("anna", "bela")] == [1, 1]

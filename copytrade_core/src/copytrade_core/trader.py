@@ -127,6 +127,7 @@ class CopyTrader(TraderApi):
             install_tag=vault.install_tag,
             on_death=self._thread_died,
             copying_since_ms=lambda: self._vault.copying_since_ms,
+            on_forgotten=lambda reason: self._reconciler.suspect(reason),
         )
         self._key_care = KeyCare(
             clock=self._clock,
@@ -550,6 +551,7 @@ class CopyTrader(TraderApi):
                 created_ms=order.created_ms,
                 deadline_ns=deadline_ns,
                 heard_ns=order.final_heard_ns,
+                looks_first=order.source == "gap",
             )
             for copy in copies
             if copy["state"] == CopyState.PLANNED and decision.share is not None

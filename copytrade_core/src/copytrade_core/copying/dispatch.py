@@ -101,8 +101,13 @@ class Dispatcher:
         install_tag: str,
         on_death: OnDeath,
         copying_since_ms: Callable[[], int],
+        on_forgotten: Callable[[str], None],
     ) -> None:
-        """*copying_since_ms*: when copying was last started, in the time that the leader's orders are dated in."""
+        """
+        :param copying_since_ms: when copying was last started, in the time that the leader's orders are dated in.
+        :param on_forgotten: told that an exchange shows an order of ours which the journal does not know of.
+        """
+        self._on_forgotten = on_forgotten
         self._settings = settings
         self._clock = clock
         self._journal = journal
@@ -190,6 +195,7 @@ class Dispatcher:
                 created_ms=row.created_ms,
                 deadline_ns=deadline_ns(row),
                 by_person=row.ordinal > 1,
+                looks_first=True,
                 state=CopyState(row.state),
                 attempts=row.attempts,
                 exchange_order_id=row.exchange_order_id,
@@ -287,6 +293,9 @@ class Dispatcher:
             if wait_sec := self._must_wait(lane, job, follower):
                 self._mailbox.later(wait_sec, self._wake, lane)
                 return
+            if job.looks_first:
+                self._look_first(lane, job, follower)
+                return
             if self._must_read(lane, job, follower):
                 self._read(lane, job, follower)
                 return
@@ -296,6 +305,36 @@ class Dispatcher:
             lane.waiting.popleft()
             lane.active = job
             batch.append((lane, job, follower, claim))
+
+    def _look_first(self, lane: Lane, job: Job, follower: Follower) -> None:
+        """Ask whether this copy was sent before: a journal that was put back by hand does not know, its ids do."""
+        lane.is_reading = True
+        ids = [client_order_id(self._install_tag, job.copy_id, n) for n in range(job.attempts + 1, MAX_ATTEMPTS + 1)]
+
+        def look() -> None:
+            found: OrderReport | None = None
+            error: CopytradeError | None = None
+            try:
+                found = next(filter(None, map(follower.connector.find_order, ids)), None)
+            except CopytradeError as failure:
+                error = failure
+            self._mailbox.post(self._looked, lane, job, found, error)
+
+        self._readers.submit(look)
+
+    def _looked(self, lane: Lane, job: Job, found: OrderReport | None, error: CopytradeError | None) -> None:
+        lane.is_reading = False
+        self._ready.add(lane)
+        if error is not None:
+            wait_sec = error.retry_after_sec if isinstance(error, RateLimited) else READ_AGAIN_SEC
+            job.not_before_ns = self._clock.monotonic_ns() + int(wait_sec * NS_PER_SEC)
+            return
+        job.looks_first = False
+        if found is not None and job in lane.waiting:
+            lane.waiting.remove(job)
+            reason = f"the exchange shows its order {found.exchange_order_id}, which this journal does not know of"
+            self._refuse(job, CopyState.FAILED, "sent_before", reason)
+            self._on_forgotten(reason)
 
     def _wake(self, lane: Lane) -> None:
         # Not `self._ready.add` itself: the set is another one by the time the timer is due.

@@ -27,6 +27,7 @@ class Job:
     deadline_ns: int  # monotonic; from here on it is too old to be sent
     heard_ns: int = 0  # monotonic; latencies count from here; 0: they do not count
     state: CopyState = CopyState.PLANNED
+    looks_first: bool = False  # not heard live: an order of it may exist that this journal does not know of
     by_person: bool = False  # asked for by a person: what the account missed while it was paused counts, too
     attempts: int = 0
     not_before_ns: int = 0

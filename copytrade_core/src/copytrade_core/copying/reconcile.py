@@ -32,6 +32,7 @@ HALT_KIND = "restored"
 ENDS_WHEN = "a person's `copytrade reconcile`"
 ASK_AGAIN_SEC = 15.0
 MARGIN_MS = 60_000
+WRITES_AHEAD = 2  # the vault is written first: a kill may have come before the journal noted it
 NOTHING_SENT_MARGIN_MS = 24 * 3_600_000  # for a backup's own date, which is this machine's and not the exchange's
 
 
@@ -77,12 +78,15 @@ class Reconciler:
         revision = self._vault.revision
         with self._journal.reading() as connection:
             mark = rows.recall(connection, rows.RESTORED)
-            seen = int(rows.recall(connection, rows.VAULT_REVISION) or 0)
+            stored = rows.recall(connection, rows.VAULT_REVISION)
+        seen = int(stored or 0)
         self._mark = json.loads(mark) if mark else None
         if revision < seen:
-            older = {"vault": [revision, seen], "restored_wall_ms": self._clock.wall_ms(), "open": True}
-            self._mark = {**(self._mark or {}), **older}
-            self._journal.write(lambda connection: rows.remember(connection, rows.RESTORED, json.dumps(self._mark)))
+            self._open({"vault": [revision, seen]})
+        elif stored is None and (self._vault.accounts() or self._vault.leader()):
+            self._open({"journal": "the vault knows accounts, but their journal is gone"})
+        elif stored is not None and revision > seen + WRITES_AHEAD:
+            self._open({"journal": "an older journal was put back: the vault has changed since"})
         self._vault.on_write = self._remember_revision
         self._remember_revision(max(revision, seen))
         if self._is_open:
@@ -91,9 +95,23 @@ class Reconciler:
                 # What people have stopped since the backup is not known either: somebody has to start it.
                 self._vault.set_copying(False, self._vault.copying_since_ms)
 
+    def suspect(self, why: str) -> None:
+        """The journal turned out to lack something that was sent: halt, and ask for what else it lacks."""
+        with self._lock:
+            if self._is_open:
+                return
+            self._open({"journal": f"the journal lacks what was sent: {why}"})
+        self._halts.begin(HALT_KIND, self._reason(), ENDS_WHEN)
+        self.start()
+
+    def _open(self, why: dict[str, Any]) -> None:
+        self._mark = {**(self._mark or {}), **why, "restored_wall_ms": self._clock.wall_ms(), "open": True}
+        text = json.dumps(self._mark)
+        self._journal.submit(lambda connection: rows.remember(connection, rows.RESTORED, text))
+
     def start(self) -> None:
         """Begin to ask the exchanges, where there is something to ask for."""
-        if self._is_open:
+        if self._is_open and not self._started:
             self._started = True
             self._ticker.start()
 
@@ -142,6 +160,8 @@ class Reconciler:
         parts = []
         if "made_wall_ms" in mark:
             parts.append(f"the journal was restored from a backup of {wall_text(mark['made_wall_ms'])}")
+        if "journal" in mark:
+            parts.append(mark["journal"])
         if "vault" in mark:
             found, seen = mark["vault"]
             parts.append(
@@ -229,6 +249,7 @@ class Reconciler:
             assert self._mark is not None
             closed = {**self._mark, "open": False, "by": by, "reconciled_wall_ms": self._clock.wall_ms()}
             closed.pop("vault", None)
+            closed.pop("journal", None)
         revision = str(self._vault.revision)
 
         def write(connection: Connection) -> None:
