@@ -4,12 +4,12 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from copytrade_core.clock import Clock, ExchangeClock, wall_text
 from copytrade_core.errors import ClockSkewed, OutcomeUnknown
+from fakes import FakeClock
 
 SERVER_AHEAD_MS = 1_700_000_000_000
 

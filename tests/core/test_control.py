@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_trader import FakeTrader, a_copy, an_account
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
@@ -40,6 +39,7 @@ from copytrade_core.views import (
     StatusView,
     VerifyView,
 )
+from fake_trader import FakeTrader, a_copy, an_account
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from fakes import D, execution, fill, order_report
 from hypothesis import given
 from hypothesis import strategies as st
 
 from copytrade_core.leader.fold import Fold
 from copytrade_core.leader.ledger import Moment
 from copytrade_core.model import OrderStatus, Side
+from fakes import D, execution, fill, order_report
 
 S = OrderStatus
 

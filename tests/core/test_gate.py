@@ -3,11 +3,11 @@
 import threading
 
 import pytest
-from fakes import FakeClock, prepared_order
 
 from copytrade_core.clock import Clock
 from copytrade_core.copying.gate import EVERYBODY, HALT, CopyGate
 from copytrade_core.errors import NotSent
+from fakes import FakeClock, prepared_order
 
 
 @pytest.fixture

@@ -666,6 +666,7 @@ class CopyTrader(TraderApi):
 
     def _account_view(self, record: AccountRecord, last: dict[str, CopyView]) -> AccountView:
         follower = self._accounts.get(record.id)
+        record = follower.record if follower else record  # one moment's record for state and reason alike
         refusal = follower.refusal if follower else None
         if refusal and refusal[0] == "paused":
             refusal = None
