@@ -68,6 +68,11 @@ class Bench:
         world = self.sims.world
         return world.markets["binance"], world.accounts["leader"]
 
+    def settle(self) -> None:
+        """Wait until both connections hear the leader and what was before them has been read."""
+        until(lambda: self.trader.get_leader().connections == 2, 20)
+        until(lambda: not self.trader._watcher._is_catching_up, 20)
+
     def pause(self) -> None:
         """Let 5 ms pass: what the leader does by hand never shares a millisecond."""
         time.sleep(0.005)
@@ -182,6 +187,7 @@ def test_a_silent_subscription_is_found_out_by_its_balances_and_renewed(
     monkeypatch.setattr(watcher, "READ_EVERY_SEC", 1.0)
     with copying(tmp_path / "data", seed=5, tidy=True) as setup:
         bench = Bench(setup)
+        bench.settle()
         setup.sims.arm("silence", exchange="binance", account="leader")
         first = bench.buy("750")
         bench.assert_copied(first)
@@ -193,6 +199,29 @@ def test_a_silent_subscription_is_found_out_by_its_balances_and_renewed(
         second = bench.sell("0.006")
         bench.assert_copied(first, second)
         assert setup.book(second).source == "live"
+
+
+@pytest.mark.slow
+def test_an_order_placed_between_the_reads_of_orders_and_balances_is_not_lost_on_a_silent_stream(tmp_path: Any) -> None:
+    with copying(tmp_path / "data", seed=6, tidy=True) as setup:
+        bench = Bench(setup)
+        bench.settle()
+        setup.sims.arm("silence", exchange="binance", account="leader")
+        leader_watcher = setup.trader._watcher
+        connector, orders = leader_watcher._connector, []
+        list_orders = connector.list_orders
+
+        def list_then_trade(since_ms: int) -> Any:
+            listed = list_orders(since_ms)
+            if not orders:
+                orders.append(bench.buy("750"))
+            return listed
+
+        connector.list_orders = list_then_trade
+        leader_watcher._mailbox.post(leader_watcher._catch_up)
+        until(lambda: orders, 10)
+
+        bench.assert_copied(*orders)
 
 
 def test_connections_that_are_replaced_every_second_lose_and_double_nothing(

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -402,6 +403,7 @@ class SteppingClock(Clock):
 
 def test_a_wall_clock_that_jumps_changes_no_age_and_no_window(tmp_path: Path) -> None:
     with running_simulators(binance_followers=1, bitget_followers=1, seed=56) as sims:
+        sims.tidy()
         with engine_on(sims, tmp_path / "data"):
             pass
         settings = settings_for(sims, tmp_path / "data")
@@ -413,6 +415,7 @@ def test_a_wall_clock_that_jumps_changes_no_age_and_no_window(tmp_path: Path) ->
                     add_everybody(trader, sims)
                 until(lambda: trader.get_leader().connected, 20)
                 orders.append(sims.place("leader", side="BUY", quote=Decimal(400))["order_id"])
+                time.sleep(0.005)  # the distance of two orders
                 orders.append(sims.place("leader", side="SELL", quantity=Decimal("0.004"))["order_id"])
                 final_books(trader, orders)
                 assert wrong(sims, trader, orders) == []

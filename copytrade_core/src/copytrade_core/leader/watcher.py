@@ -43,6 +43,7 @@ FINAL_WAIT_SEC = 2.0
 PROOF_SEC = 6.0
 TICK_SEC = 0.5
 READ_EVERY_SEC = 45.0
+UNEXPLAINED_SEC = 3.0  # for the stream to tell of what REST's balances show already
 REMEMBER_EVERY_SEC = 5.0
 LOOK_BACK_MS = 5 * 60 * 1000
 LOOK_AGAIN_SEC = 10.0  # the listing comes from a database that may lag
@@ -588,6 +589,9 @@ class LeaderWatcher:
         self._is_catching_up = False
         self._failures = 0
         found = self._take_orders(orders, source="gap")
+        # An order placed between the two reads is in the balance and not in the list. A stream that lives tells of it;
+        # one that does not must not have it forgotten with the balance that is taken over here.
+        is_unexplained = self._differs(snapshot)
         self._take_snapshot(snapshot)
         with self._lock:
             was_gap = bool(self._health.gap_since)
@@ -607,8 +611,8 @@ class LeaderWatcher:
         if self._catch_up_again:
             self._catch_up_again = False
             self._catch_up()
-        elif was_gap:
-            self._mailbox.later(LOOK_AGAIN_SEC, self._catch_up)
+        elif was_gap or is_unexplained:
+            self._mailbox.later(LOOK_AGAIN_SEC if was_gap else UNEXPLAINED_SEC, self._catch_up)
 
     def _take_orders(self, orders: Iterable[OrderReport], source: str) -> int:
         """Fold in what REST tells of orders, oldest first; return how many the stream had not told of."""
@@ -744,23 +748,26 @@ class LeaderWatcher:
 
     def _compare(self, snapshot: BalanceSnapshot) -> None:
         """REST is newer and says something else: wait three seconds for the stream, then treat it as a gap."""
-        differs = False
-        for asset in (self._symbol.quote, self._symbol.base):
-            newest, stated = self._ledger.newest(asset), snapshot.free(asset)
-            if newest is not None and snapshot.time_ms > newest.time_ms and stated != self._ledger.free(asset):
-                differs = True
         now = self._clock.monotonic_ns()
-        if not differs:
+        if not self._differs(snapshot):
             self._mismatch_since_ns = 0
             self._take_snapshot(snapshot)
         elif not self._mismatch_since_ns:
             self._mismatch_since_ns = now
-            self._mailbox.later(3.0, self._pool_submit, self._cross_check)
+            self._mailbox.later(UNEXPLAINED_SEC, self._pool_submit, self._cross_check)
         else:
             self._mismatch_since_ns = 0
             self._feed.alarm("the leader's balance changed without an event: its orders are being read")
             self._catch_up()
             self._pool_submit(self._renew)
+
+    def _differs(self, snapshot: BalanceSnapshot) -> bool:
+        """Whether REST is newer than all that was heard and says something else."""
+        for asset in (self._symbol.quote, self._symbol.base):
+            newest, stated = self._ledger.newest(asset), snapshot.free(asset)
+            if newest is not None and snapshot.time_ms > newest.time_ms and stated != self._ledger.free(asset):
+                return True
+        return False
 
     def _renew(self) -> None:
         """Subscribe anew, one connection after the other: a subscription can be dead while its socket answers."""
