@@ -123,7 +123,7 @@ class BinanceConnector(Connector):
         can prove that it may not withdraw.
         """
         # Followers by the hundred may be verified at once; the leader, who only reads, must not wait for them.
-        payload = self._rest.account(self.signer, Priority.BALANCE if needs_trade else Priority.LOOKUP)
+        payload = self._rest.account(self.signer, Priority.CHECK if needs_trade else Priority.LOOKUP)
         if needs_trade and not parse.can_trade(payload):
             raise AuthenticationFailed(
                 "Binance does not let this account trade", kind="account_blocked", exchange=EXCHANGE
@@ -166,7 +166,8 @@ class BinanceConnector(Connector):
     def key_permissions(self) -> KeyPermissions:
         """Read what the key may do; outside of prod that is only whether it may read and trade."""
         if self._exchange.context.environment is not Environment.PROD:
-            self._rest.account(self.signer)  # a test order alone cannot tell a bad key from a missing right
+            # A test order alone cannot tell a bad key from a missing right. Nobody waits for this.
+            self._rest.account(self.signer, Priority.BALANCE)
         return self._permissions(needs_trade=True)
 
     def _permissions(self, needs_trade: bool) -> KeyPermissions:

@@ -20,6 +20,7 @@ class Priority(Enum):
 
     ORDER = 1.0
     LOOKUP = 0.85
+    CHECK = 0.6  # a person waits: an account is being added or verified
     BALANCE = 0.4
 
 

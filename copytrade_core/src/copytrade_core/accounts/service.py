@@ -130,7 +130,7 @@ class AccountService:
         self._followers: dict[AccountId, Follower] = {}
         self._streams: dict[OpenExchange, UserStream | None] = {}
         self._verify_due_ns: dict[AccountId, int] = {}
-        self._poll_sec: dict[str, float] = {}
+        self._round_sec: dict[str, float] = {}  # how long reading every account of an exchange once takes
         self._reading: set[AccountId] = set()
         self._disabling: set[AccountId] = set()
         self._tried_ns: dict[AccountId, int] = {}
@@ -181,7 +181,8 @@ class AccountService:
     def poll_sec(self, follower: Follower) -> float | None:
         """Seconds between two reads of this account's balances at the present number of accounts."""
         with self._lock:
-            return self._poll_sec.get(follower.opened.label)
+            round_sec = self._round_sec.get(follower.opened.label)
+        return None if round_sec is None else round(self._every_sec(follower.id, round_sec), 1)
 
     def settling_connector(self, account_id: str, key_fingerprint: str) -> Connector | None:
         """Return a connector that can look up what was sent with that key, also of a removed account."""
@@ -493,7 +494,7 @@ class AccountService:
             return self._streams[opened]
 
     def _subscribe(self, account_id: AccountId) -> None:
-        """Have an account's events pushed, then read what was there before."""
+        """Have an account's events pushed; what was there before is read when the stream says that it is up."""
         follower = self.get(account_id)
         if follower is None or self._stopping:
             return
@@ -510,11 +511,8 @@ class AccountService:
             self._feed.publish(
                 "account", f"{follower.record.name} is polled for now: {error.message}", account_id=account_id
             )
-        if self.get(account_id) is None:
-            if stream := self._streams.get(follower.opened):
-                stream.remove(account_id)
-            return
-        self.read_soon(account_id)
+        if self.get(account_id) is None and (stream := self._streams.get(follower.opened)):
+            stream.remove(account_id)  # it was removed meanwhile
 
     def _on_frame(self, frame: StreamFrame) -> None:
         """Take one pushed event in; on the stream's thread, so nothing here may block."""
@@ -556,16 +554,21 @@ class AccountService:
         wait = self._settings.balance_poll_sec
         for opened, account_ids in by_exchange.items():
             cost_sec = opened.exchange.balance_read_cost_sec()
-            every_sec = max(self._settings.balance_poll_sec, cost_sec * len(account_ids))
+            round_sec = cost_sec * len(account_ids)
             with self._lock:
-                self._poll_sec[opened.label] = round(every_sec, 1)
+                self._round_sec[opened.label] = round_sec
             for account_id in account_ids:
                 # A read that failed has had its turn, too: an exchange that is down is not asked all the time.
                 turn_ns = max(self._book.read_ns(account_id), self._tried_ns.get(account_id, 0))
+                every_sec = self._every_sec(account_id, round_sec)
                 if not turn_ns or now - turn_ns >= every_sec * NS_PER_SEC:
                     self.read_soon(account_id)
             wait = min(wait, max(cost_sec, 0.05))
         return wait
+
+    def _every_sec(self, account_id: AccountId, round_sec: float) -> float:
+        """Return how often an account is read: half as often as the budget allows while its balances are pushed."""
+        return max(self._settings.balance_poll_sec, round_sec * (2 if self._book.is_pushed(account_id) else 1))
 
     def _verify_quietly(self, account_id: AccountId) -> None:
         with contextlib.suppress(NotFound):  # removed meanwhile
