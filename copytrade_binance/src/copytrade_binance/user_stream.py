@@ -350,7 +350,7 @@ class _Line:
 
     def _backoff(self, failures: int) -> float:
         longest = min(self._timings.backoff_longest, self._timings.backoff_first * 2 ** min(failures - 1, 10))
-        return longest * random.uniform(0.5, 1)
+        return float(longest * random.uniform(0.5, 1))
 
     def _fail_waiting(self, error: ExchangeError) -> None:
         with self._stream.lock:
@@ -445,7 +445,7 @@ class _Line:
             except OutcomeUnknown as error:
                 unreadable = error.message
         with self._stream.lock:
-            member = carrier.subscriptions.get(number)
+            member = carrier.subscriptions.get(number) if isinstance(number, int) else None
             if member is None:
                 return
             if kind == "eventStreamTerminated":

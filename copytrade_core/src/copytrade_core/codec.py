@@ -30,9 +30,10 @@ def from_wire(value: Any, wanted: Any) -> Any:
 
 def dumps_exact(value: Any, *, indent: int | None = None) -> str:
     """Return JSON in which every `Decimal` is a number printed exactly and without an exponent."""
-    return simplejson.dumps(
+    text: str = simplejson.dumps(
         value, use_decimal=False, default=_exact_number, ensure_ascii=False, indent=indent, namedtuple_as_object=False
     )
+    return text
 
 
 def _exact_number(value: Any) -> Any:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..clock import NS_PER_SEC, Clock, ExchangeClock
 from ..connector import Connector, StreamDown, StreamFrame, StreamUp, UserStream
@@ -309,7 +310,7 @@ class AccountService:
         # By the vault: what was disabled while the exchange was being asked is lifted, too.
         was_shut = AccountState.DISABLED in (follower.state, state_of(self._vault.account(follower.id)))
         # What the leader placed while the exchange refused this account is not made up for.
-        changes = {"resumed_ms": self._dating_clock(follower.opened).latest_ms()} if was_shut else {}
+        changes: dict[str, Any] = {"resumed_ms": self._dating_clock(follower.opened).latest_ms()} if was_shut else {}
         try:
             record = self._vault.update_account(
                 follower.id, None, uid=check.uid, disabled=None, status="VERIFIED", **changes

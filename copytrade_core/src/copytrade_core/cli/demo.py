@@ -95,10 +95,10 @@ def add_accounts(trader: TraderApi, sims: Mapping[str, Any]) -> None:
             view = trader.add_account(f"{exchange.capitalize()}{mode} {number}", exchange, part["env"], fields)
             if view.state is not AccountState.ACTIVE:
                 raise ConfigError(f"the simulated account {view.name} was not accepted: {view.error}")
-    leader = sims["binance"]
-    view = trader.set_leader("binance", leader["env"], dict(leader["leader"]))
-    if not view.connected:
-        raise ConfigError(f"the simulated leader is not heard: {view.error}")
+    part = sims["binance"]
+    leader = trader.set_leader("binance", part["env"], dict(part["leader"]))
+    if not leader.connected:
+        raise ConfigError(f"the simulated leader is not heard: {leader.error}")
     trader.start_copying()
 
 

@@ -170,8 +170,8 @@ class BalanceLedger:
         self._arrivals += 1
         figures = {balance.asset: (balance.free, balance.locked) for balance in snapshot.balances}
         if snapshot.complete:
-            for asset in self._assets:
-                figures.setdefault(asset, (Decimal(0), Decimal(0)))
+            for name in self._assets:
+                figures.setdefault(name, (Decimal(0), Decimal(0)))
         is_news = False
         for name, (free, locked) in figures.items():
             asset = self._assets.setdefault(name, _Asset())

@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
+
+from sqlalchemy import Connection
 
 from ..clock import NS_PER_MS, NS_PER_SEC, Clock, wall_text
 from ..codec import from_wire
@@ -53,7 +56,11 @@ HEARD_WAIT_SEC = 15.0
 CONFIRM_LATER_NS = 30 * NS_PER_SEC
 REFUSED_RETRY_SEC = 60.0
 NEVER_FINAL_SEC = 120.0
-NEVER_FINAL = {"reason_kind": "never_final", "reason": "the exchange never said how the leader's order ended"}
+NEVER_FINAL = Decision(
+    state=LeaderOrderState.UNDECIDED,
+    reason_kind="never_final",
+    reason="the exchange never said how the leader's order ended",
+)
 
 Event = ExecutionReport | BalanceSnapshot | BalanceChange
 EVENT_TYPES: dict[str, type[Event]] = {
@@ -522,10 +529,8 @@ class LeaderWatcher:
                 if now < item.until_ns:
                     self._unconfirmed.append(item)
                 continue
-            texts, row_id = estimates.as_text(), item.order_row_id
-            self._journal.submit(
-                lambda connection, texts=texts, row_id=row_id: rows.set_estimates(connection, row_id, texts)
-            )
+            row_id = item.order_row_id
+            self._journal.submit(partial(_note_estimates, row_id, estimates.as_text()))
             if not agree(item.balance, estimates.undone):
                 self._feed.alarm(
                     f"the leader's balance before order {item.order.exchange_order_id} was reckoned as "
@@ -668,7 +673,7 @@ class LeaderWatcher:
         for order in self._unfinished(now - int(FINAL_WAIT_SEC * NS_PER_SEC)):
             if now - order.first_heard_ns > NEVER_FINAL_SEC * NS_PER_SEC and order.first_heard_ns:
                 order.done = True
-                self._decided(order, Decision(state=LeaderOrderState.UNDECIDED, **NEVER_FINAL))
+                self._decided(order, NEVER_FINAL)
             else:
                 order.first_heard_ns = order.first_heard_ns or now  # replayed: its patience begins now
                 self._ask_for(order)
@@ -793,6 +798,10 @@ class LeaderWatcher:
                     BalanceView(asset=asset, free=free, locked=newest.locked, age_sec=0, source=newest.source.value)
                 )
         self._show(balances=tuple(found))
+
+
+def _note_estimates(row_id: int, texts: dict[str, str], connection: Connection) -> None:
+    rows.set_estimates(connection, row_id, texts)
 
 
 def _nothing() -> None:
