@@ -167,6 +167,26 @@ def test_a_lost_answer_is_settled_by_asking_and_never_sent_again(world, trader):
     assert [len(world.holders[name].orders) for name in ("anna", "bela")] == [1, 1]
 
 
+def test_a_sale_waits_a_moment_for_what_became_of_a_purchase(world, trader):
+    """The purchase executes although its answer is lost: the sale is of what it bought, too."""
+
+    def lose_purchases(world, holder, prepared):
+        ack = world.execute(holder, prepared)
+        if prepared.order.side is Side.BUY:
+            raise OutcomeUnknown("the answer was lost")
+        return ack
+
+    world.on_place = lose_purchases
+    bought = world.leader_trades("leader", Side.BUY, quote="1000")
+    sold = world.leader_trades("leader", Side.SELL, base="0.51")
+    closed_book(trader, bought.exchange_order_id)
+
+    book = closed_book(trader, sold.exchange_order_id)
+
+    assert rows(book)["anna"].free_before == D("0.123456789") + D("123.45") / 50_000
+    assert {copy.state for copy in book.copies} == {CopyState.FILLED}
+
+
 def test_an_order_that_was_lost_on_the_way_is_proven_absent_and_fails(world, trader):
     def lose(world, holder, prepared):
         raise OutcomeUnknown("the answer was lost")

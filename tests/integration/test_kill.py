@@ -171,7 +171,6 @@ def play(case: Case, folder: Path, seed: int) -> Outcome:
     """Run one case: the leader buys, the engine breaks, the leader sells, another engine takes over."""
     data_dir, halted = folder / "data", ""
     with running_simulators(binance_followers=1, bitget_followers=1, seed=seed) as sims:
-        sims.tidy()  # a read that shows the past may size the sale, which does not wait for an unknown purchase
         with engine_on(sims, data_dir) as trader:
             add_everybody(trader, sims)
         first_point = "J2, before the socket" if case.point == "recovering" else case.point

@@ -67,6 +67,7 @@ ANSWER_DEADLINE_SEC = 20.0  # a gateway answers within 15 s; this catches one th
 READ_AGAIN_SEC = 0.5
 CLOCK_AGAIN_SEC = 0.2
 PREPARE_AGAIN_SEC = 0.2
+OTHER_SIDE_WAIT_SEC = 2.0
 CONFIRM_REFUSAL_SEC = 30.0
 OURS_WINDOW_SEC = 60.0
 OURS_ACCOUNTS = 3
@@ -381,9 +382,14 @@ class Dispatcher:
         hold = max(job.not_before_ns, self._holds.get(opened.label, 0))
         if hold > now:
             return min((hold - now) / NS_PER_SEC, too_old_sec)
-        if any(other.side is job.side for other in lane.unknown):
-            # What this one may spend depends on what became of that one. Settling it wakes the lane.
-            return too_old_sec
+        for other in lane.unknown:
+            if other.side is job.side or other.state is CopyState.ACKED:
+                # What this one may spend depends on what became of that one. Settling it wakes the lane.
+                return too_old_sec
+            # An exit must not be missed for it, but what is found out at once is worth the wait.
+            settles_ns = other.unknown_ns + int(OTHER_SIDE_WAIT_SEC * NS_PER_SEC)
+            if now < settles_ns:
+                return min((settles_ns - now) / NS_PER_SEC, too_old_sec)
         return 0.0
 
     def _must_read(self, lane: Lane, job: Job, follower: Follower) -> bool:
@@ -626,6 +632,7 @@ class Dispatcher:
         lane.active = job if accepted else None
         if not accepted:
             lane.unknown.append(job)
+            job.unknown_ns = self._clock.monotonic_ns()
             self._ready.add(lane)
         sent = self._sent(job)
         connector = self._accounts.settling_connector(job.account_id, job.key_fingerprint)

@@ -55,6 +55,7 @@ RETRY_SEC = (0.5, 1.0, 2.0, 5.0, 10.0)
 HEARD_WAIT_SEC = 15.0
 CONFIRM_LATER_NS = 30 * NS_PER_SEC
 REFUSED_RETRY_SEC = 60.0
+RESOLVE_TRIES = 4
 NEVER_FINAL_SEC = 120.0
 NEVER_FINAL = Decision(
     state=LeaderOrderState.UNDECIDED,
@@ -76,6 +77,7 @@ class _Pending:
     since_ns: int
     was_resolved: bool = False
     is_resolving: bool = False
+    unanswered: int = 0  # times that the exchange was asked and did not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -513,6 +515,10 @@ class LeaderWatcher:
             self._mailbox.post(self._resolved, pending, snapshot, orders)
 
     def _resolved(self, pending: _Pending, snapshot: BalanceSnapshot | None, orders: Iterable[OrderReport]) -> None:
+        if snapshot is None and pending.unanswered < RESOLVE_TRIES - 1:
+            pending.unanswered += 1
+            self._mailbox.later(RETRY_SEC[0], self._pool_submit, self._resolve, pending)
+            return
         pending.is_resolving = False
         pending.was_resolved = True
         self._take_orders(orders, source="gap")
