@@ -223,7 +223,7 @@ def test_an_order_that_the_stream_never_told_of_is_marked_as_from_a_gap():
 
     assert progress.is_final_now
     assert (progress.order.source, progress.order.first_arrival) == ("gap", 4)
-    assert progress.order.first == progress.order.last == Moment(1001, 7)
+    assert progress.order.first == progress.order.last == Moment(1001, 0, 7)
 
 
 def test_an_open_order_that_is_read_back_is_still_waited_for():
@@ -256,3 +256,16 @@ def test_old_orders_are_forgotten_but_none_that_is_still_owed_an_answer(monkeypa
         tell(fold, life(str(index), [(1, 100)], created_ms=1000 + index))
 
     assert [order.exchange_order_id for order in fold.waiting_since(10)] == ["owed"]
+
+
+def test_an_order_that_only_rest_tells_of_is_placed_behind_the_one_before_it():
+    """Execution ids and order numbers are not of one kind: its number must not put it before what came earlier."""
+    fold = Fold()
+    fold.report(execution("7", OrderStatus.NEW, number=9000, time_ms=1001, created_ms=1001), 10, 1)
+
+    report = order_report("web8", base=1, quote=100, created_ms=1001, updated_ms=1001, order_id="8")
+
+    found = fold.read_back(report, "BTCUSDT", "MARKET", 30, 4, "gap")
+
+    assert found.moment > Moment(1001, 9000)
+    assert found.moment < Moment(1001, 9001)

@@ -657,7 +657,9 @@ def test_a_rotation_of_the_key_file_killed_anywhere_is_completed_by_the_next(tmp
 
     rotate_key_file(path, key_file)
 
-    assert [entry.name for entry in keys.glob("*.key*") if not entry.name.endswith(".tmp")] == ["master.key"]
+    names = sorted(entry.name for entry in keys.glob("*.key*") if not entry.name.endswith(".tmp"))
+    assert names == ["master.key", "master.key.old-1"]
+    assert read_key_file(keys / "master.key.old-1") == old
     assert read_key_file(key_file) != old
     assert Vault.open(path, read_key_file(key_file)).credentials("id-1") == credentials("one")
     assert not opens(path, old)

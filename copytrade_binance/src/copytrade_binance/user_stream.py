@@ -350,7 +350,8 @@ class _Line:
 
     def _backoff(self, failures: int) -> float:
         longest = min(self._timings.backoff_longest, self._timings.backoff_first * 2 ** min(failures - 1, 10))
-        return float(longest * random.uniform(0.5, 1))
+        wait: float = longest * random.uniform(0.5, 1)
+        return wait
 
     def _fail_waiting(self, error: ExchangeError) -> None:
         with self._stream.lock:

@@ -208,6 +208,8 @@ class AccountService:
         credentials = self.checked_credentials(exchange, env, fields)
         name = checked_name(name)
         for record in self._vault.accounts():
+            if record.name == name:
+                raise Conflict(f"there is an account named {name} already", field="name", kind="duplicate_name")
             if record.exchange == exchange and record.key_fingerprint == credentials.fingerprint:
                 raise Conflict(
                     f"this key is in use by the account {record.name}", field="api_key", kind="duplicate_key"

@@ -53,9 +53,17 @@ def add(
     account = session.engine.add_account(name, chosen.id, env, credentials)
     if as_json:
         print_json(account_json(account, session.base, session.quote))
-        return
+    else:
+        _say_added(session, account)
+    if account.state is AccountState.DISABLED:
+        raise click.exceptions.Exit(1)  # it is stored, and the exchange does not agree to its key
+
+
+def _say_added(session: Session, account: AccountView) -> None:
     say(f"Added {account.name} ({account.exchange} {account.env}), id {account.id}")
     _say_state(session, account)
+    if account.state is AccountState.DISABLED:
+        say(f"Give it another key with `copytrade accounts set-key {account.id[:8]}`, or remove it.")
 
 
 @accounts.command("list")

@@ -80,6 +80,7 @@ def export(session: Session, output: Path | None) -> None:
     Amounts are plain decimals, times are UTC. Text that a spreadsheet would take for a formula begins with an
     apostrophe.
     """
+    _ = session.engine  # before anything is written: without an engine no empty file must be left
     if output is None:
         write_csv(sys.stdout, _orders(session))
         return

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import click
 
-from ..views import CopyView, LeaderOrderView, StatusView, book_json, copy_json, status_json
+from ..views import CopyView, LeaderOrderState, LeaderOrderView, StatusView, book_json, copy_json, status_json
 from .accounts import pick, print_accounts
 from .leader import leader_line
 from .output import (
@@ -212,6 +212,16 @@ def _read_share(text: str) -> Fraction:
         raise InputError("a share cannot have nothing below its line") from None
 
 
+def _result(order: LeaderOrderView) -> str:
+    """Return what became of a leader's order, by its rows where it has some."""
+    counts = order.counts()
+    if order.state is not LeaderOrderState.COPIED or counts["ok"] == counts["fanout"]:
+        return order.state.value
+    if counts["pending"]:
+        return "UNDER WAY"
+    return "PARTLY COPIED" if counts["ok"] else "NOT COPIED"
+
+
 def _print_summary(view: StatusView) -> None:
     since = f" since {local_time(view.copying_since)}" if view.copying_since else ""
     say(f"Copying  {good('RUNNING') + since if view.running else bad('STOPPED')}")
@@ -237,11 +247,11 @@ def _print_orders(session: Session, orders: Sequence[LeaderOrderView]) -> None:
                 order.id,
                 local_time(order.t),
                 order.side.value,
-                amount(order.filled_base, 8),
-                amount(order.filled_quote, 2),
+                amount(order.filled_base, 8) if "/" in order.symbol else NOTHING,
+                amount(order.filled_quote, 2) if "/" in order.symbol else NOTHING,
                 percent(order.share_text),
                 f"{counts['ok']} of {counts['fanout']}" if counts["fanout"] else NOTHING,
-                order.state.value,
+                _result(order),
             )
         )
     print_table(("ID", "Time", "Side", *numbers[1:], "Result"), rows, right=numbers)

@@ -63,7 +63,7 @@ def rotate_key(session: Session, key_file: Path | None, yes: bool, as_json: bool
     say(f"Master key      {path} (new)")
     say()
     say("Keep a copy of it apart from the data, and make a new backup: older ones open with the old key alone.")
-    say("Keep the old key as long as you keep such backups, then destroy it.")
+    say("The old key is kept beside it (.old-1, .old-2 ...): destroy it together with such backups.")
     if present is not None:
         say(f"The variable {VARIABLE} holds the old key: take it out of the engine's environment.")
         if path != default_key_path(data_dir):

@@ -90,10 +90,11 @@ def show(content: RenderableType) -> None:
 
 def book_table(order: LeaderOrderView) -> RenderableType:
     """Return one leader order and its closed book: the sum of every follower, and what became of it."""
-    base, _, quote = order.symbol.partition("/")
+    base, slash, quote = order.symbol.partition("/")
+    what = f"{amount(order.filled_base)} {base} for {amount(order.filled_quote)} {quote}" if slash else f"in {base}"
     lines = [
         f"Order {order.id}  {local_time(order.t)}  {order.exchange} {order.env}, its order {order.order_id}",
-        f"{order.side} {amount(order.filled_base)} {base} for {amount(order.filled_quote)} {quote}, {order.status}",
+        f"{order.side} {what}, {order.status}",
     ]
     if order.share is not None:
         filled = order.filled_quote if order.side is Side.BUY else order.filled_base
@@ -157,7 +158,7 @@ def amount(value: Decimal | None, places: int = 0) -> str:
     """Return *value* in full, without an exponent, with at least *places* decimals; ``-`` where it is not known."""
     if value is None:
         return NOTHING
-    text = format(value, "f")
+    text = format(value or Decimal(0), "f")  # never -0
     whole, _, decimals = text.partition(".")
     decimals = decimals.rstrip("0").ljust(places, "0")
     return f"{whole}.{decimals}" if decimals else whole

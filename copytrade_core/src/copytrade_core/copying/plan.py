@@ -86,7 +86,8 @@ def order_row(
         "exchange": leader.exchange,
         "env": leader.environment.value,
         "leader_uid": leader.uid,
-        "symbol": str(symbol),
+        # Another pair's amounts are not of our assets: it is named as the exchange names it.
+        "symbol": order.exchange_symbol if decision.reason_kind == "other_symbol" else str(symbol),
         "order_id": order.exchange_order_id,
         "created_ms": order.created_ms,
         "client_order_id": order.client_order_id,

@@ -69,6 +69,7 @@ class Progress:
     new_quote: Decimal
     new_commissions: tuple[tuple[str, Decimal], ...]
     is_final_now: bool
+    moment: Moment
 
 
 class Fold:
@@ -122,11 +123,27 @@ class Fold:
         fresh = [fill for fill in report.fills if fill.trade_id not in order.trades]
         order.trades.update(fill.trade_id for fill in fresh)
         commissions = tuple((fill.commission_asset, fill.commission) for fill in fresh)
-        # REST gives no execution ids: what is known of the order places it within its millisecond, or else its number.
-        moment = Moment(report.updated_ms, order.last.execution_id or _number(report.exchange_order_id))
+        moment = Moment(report.updated_ms, order.last.execution_id)
+        if not order.last.execution_id:
+            moment = self._placed_by_number(order, report.updated_ms)
         return self._advance(
             order, report.status, report.filled_base, report.filled_quote, moment, heard_ns, commissions
         )
+
+    def _placed_by_number(self, order: FoldedOrder, time_ms: int) -> Moment:
+        """Place an order that only REST told of: it gives no execution ids.
+
+        Within its millisecond it comes behind the order with the next smaller number whose executions are known.
+        """
+        number = _number(order.exchange_order_id)
+        before = [
+            other.last.execution_id
+            for other in self._orders.values()
+            if other.last.time_ms == time_ms
+            and other.exchange_symbol == order.exchange_symbol
+            and _number(other.exchange_order_id) < number
+        ]
+        return Moment(time_ms, max(before, default=0), number)
 
     def knows(self, key: OrderKey) -> bool:
         """Whether this very order was handed on already."""
@@ -167,7 +184,7 @@ class Fold:
         # A final report that overtook others carries the whole sum; one whose sum is not whole cannot exist.
         is_final_now = order.status.is_final and not order.done
         order.done = order.done or is_final_now
-        return Progress(order, new_base, new_quote, commissions, is_final_now)
+        return Progress(order, new_base, new_quote, commissions, is_final_now, moment)
 
     def _remember(self, order: FoldedOrder) -> FoldedOrder:
         self._orders[order.key] = order

@@ -30,7 +30,8 @@ AGREE = Fraction(1, 1000)  # two estimates are "the same" within 0.1 %
 class Moment:
     """A point in the exchange's order of things: its millisecond, then its execution id within it.
 
-    ``after`` is 1 for what came behind that execution and has no number of its own: a deposit, a withdrawal.
+    ``after`` is above 0 for what came behind that execution and has no such id of its own: 1 for a deposit or a
+    withdrawal, the order's number for an order that only REST told of.
     """
 
     time_ms: int

@@ -334,9 +334,7 @@ class LeaderWatcher:
             self._show_balances()
         else:
             self._newest = max(self._newest, Moment(event.transaction_ms, event.execution_id))
-            self._progress(
-                self._fold.report(event, heard_ns, self._ledger.arrivals), event.transaction_ms, event.execution_id
-            )
+            self._progress(self._fold.report(event, heard_ns, self._ledger.arrivals))
             if event.order_type != "MARKET" and not self._is_reading_soon:
                 # What an order that rests on the book locks or frees is told by a balance push alone: it may be lost.
                 self._is_reading_soon = True
@@ -348,12 +346,12 @@ class LeaderWatcher:
             return Moment(change.time_ms)
         return replace(self._newest, after=1)
 
-    def _progress(self, progress: Progress, time_ms: int, execution_id: int) -> None:
+    def _progress(self, progress: Progress) -> None:
         """Carry the leader's balances forward by what a report newly told, and queue the order if it is final."""
         order = progress.order
         deltas = self._deltas(progress)
         if deltas:
-            self._ledger.change(self._next_delta(), Moment(time_ms, execution_id), deltas)
+            self._ledger.change(self._next_delta(), progress.moment, deltas)
             self._show_balances()
         if not progress.is_final_now:
             return
@@ -641,7 +639,7 @@ class LeaderWatcher:
             )
             if progress.is_final_now and progress.order.source == source and report.filled_base:
                 found += 1
-            self._progress(progress, report.updated_ms, progress.order.last.execution_id)
+            self._progress(progress)
         return found
 
     def _take_snapshot(self, snapshot: BalanceSnapshot) -> None:

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import re
@@ -572,6 +573,7 @@ def rotate_key_file(vault_path: Path, key_path: Path, present: bytes | None = No
             raise MasterKeyError(f"{key_path} is there already and is never overwritten; choose another place")
         vault.rotate(read_key_file(new_path) if new_path.exists() else create_master_key(new_path))
     try:
+        _keep(key_path)
         new_path.replace(key_path)
         sync_directory(key_path.parent)
     except OSError as error:
@@ -579,6 +581,17 @@ def rotate_key_file(vault_path: Path, key_path: Path, present: bytes | None = No
             f"the vault now opens with {new_path}, which could not be moved to {key_path}: {error.strerror}; "
             "run it again"
         ) from None
+
+
+def _keep(key_path: Path) -> None:
+    """Keep a key beside the one that takes its place: older backups open with it alone."""
+    for count in itertools.count(1):
+        kept = key_path.with_name(f"{key_path.name}.old-{count}")
+        if not key_path.exists() or (kept.exists() and kept.samefile(key_path)):
+            return  # there is none, or a run that was killed has kept it
+        if not kept.exists():
+            os.link(key_path, kept)
+            return
 
 
 def _json(value: Any) -> str:
