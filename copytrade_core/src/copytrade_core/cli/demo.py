@@ -145,6 +145,7 @@ def _go_on(trader: TraderApi, leader: ScriptedLeader, data_dir: Path, console: C
                 share = Decimal(chance.randrange(5, 40)) / 100
                 amount = (leader.free("BTC") * share).quantize(Decimal("0.00001"), rounding=ROUND_DOWN)
                 order_id = leader.sell(amount)
+            say()
             show(book_table(_closed(trader, order_id)))
             time.sleep(PAUSE_SEC)
     except KeyboardInterrupt:
