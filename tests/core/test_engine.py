@@ -18,10 +18,12 @@ from copytrade_core import (
     OutcomeUnknown,
     RateLimited,
     Side,
+    Symbol,
 )
+from copytrade_core.copying.plan import client_order_id, copy_id_of
 from copytrade_core.errors import Conflict
 from copytrade_core.views import AccountState, CopyState, LeaderOrderState
-from memory_exchange import MemoryExchange, closed_book, engine, keys, until
+from memory_exchange import MemoryConnector, MemoryExchange, closed_book, engine, keys, until
 
 D = Decimal
 
@@ -476,3 +478,46 @@ def test_a_journal_that_is_gone_stops_the_trading_until_a_person_has_seen_it(wor
         assert "journal is gone" in halt.reason
         assert not trader.status().running
         assert [len(world.holders[name].orders) for name in ("anna", "bela")] == [1, 1]
+
+
+def test_a_share_given_by_a_person_sends_nothing_that_the_exchange_already_has(world, trader):
+    """An undecided order whose copy the exchange has, but the journal does not know: it was put back by hand."""
+    order = world.fill(world.holders["leader"], Side.BUY, quote=D(100))
+    world.holders["leader"].usdt = D("777")
+    contradicting = world.holders["leader"].snapshot(BalanceSource.PUSHED, complete=False)
+    world.holders["leader"].usdt = D("600")
+    world.push("leader", *world.reports(order), contradicting)
+    book = until(lambda: next((b for b in trader.list_events() if b.state is LeaderOrderState.UNDECIDED), None))
+    leader = trader._watcher.leader
+    for account in trader.list_accounts():
+        identity = (order.exchange_order_id, order.created_ms)
+        copy_id = copy_id_of(trader._secret, leader, Symbol("BTC", "USDT"), identity, account.id)
+        sent_before = client_order_id(trader._vault.install_tag, copy_id, 1)
+        world.fill(world.holders[account.name], Side.BUY, quote=D(10), client_id=sent_before)
+
+    trader.decide_share(book.id, Fraction(1, 5), by="the owner")
+
+    copies = closed_book(trader, order.exchange_order_id).copies
+    assert {copy.state for copy in copies} == {CopyState.FAILED}
+    assert "sent_before" in {copy.reason_kind for copy in copies}
+    assert [len(world.holders[name].sent) for name in ("anna", "bela")] == [0, 0]
+
+
+def test_a_bug_in_a_connector_leaves_no_copy_waiting_for_ever(world, tmp_path):
+    with engine(world, tmp_path / "data", max_copy_age_backfill_sec=2) as trader:
+        set_up(trader)
+    order = world.fill(world.holders["leader"], Side.BUY, quote=D(1000))
+    real = MemoryConnector.find_order
+
+    def broken(self, client_order_id, exchange_order_id=None):
+        if self.key != "leader":
+            raise ZeroDivisionError
+        return real(self, client_order_id, exchange_order_id)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryConnector, "find_order", broken)
+        with engine(world, tmp_path / "data", max_copy_age_backfill_sec=2) as trader:
+            book = closed_book(trader, order.exchange_order_id)
+
+    assert {copy.state for copy in book.copies} == {CopyState.STALE}
+    assert [len(world.holders[name].sent) for name in ("anna", "bela")] == [0, 0]

@@ -222,7 +222,7 @@ class _Exchange(Exchange):
         self.world = world
 
     def open_connector(self, account_id, credentials):
-        return _Connector(account_id, credentials, self)
+        return MemoryConnector(account_id, credentials, self)
 
     def server_time_ms(self) -> int:
         return self.world.now_ms()
@@ -236,7 +236,7 @@ class _Exchange(Exchange):
         return MemoryStream(self.world, sink, name)
 
 
-class _Connector(Connector):
+class MemoryConnector(Connector):
     def __init__(self, account_id, credentials, exchange: _Exchange) -> None:
         self.account_id = account_id
         self.key = credentials["api_key"].removeprefix(KEY_PREFIX)

@@ -237,7 +237,10 @@ class Decisions:
         deadline_ns = self._clock.monotonic_ns() + BY_PERSON_NS
         self._dispatcher.planned(
             [
-                Job.of_row(copy, share=share, created_ms=created_ms, deadline_ns=deadline_ns, by_person=True)
+                # Looked up first: what is decided now may have been sent before the journal was put back.
+                Job.of_row(
+                    copy, share=share, created_ms=created_ms, deadline_ns=deadline_ns, by_person=True, looks_first=True
+                )
                 for copy in copies
             ]
         )

@@ -317,8 +317,8 @@ class Dispatcher:
             error: CopytradeError | None = None
             try:
                 found = next(filter(None, map(follower.connector.find_order, ids)), None)
-            except CopytradeError as failure:
-                error = failure
+            except Exception as failure:  # a plug-in's bug must not leave the lane waiting for ever
+                error = _as_ours(failure)
             self._mailbox.post(self._looked, lane, job, found, error)
 
         self._readers.submit(look)
@@ -409,8 +409,8 @@ class Dispatcher:
             error: CopytradeError | None = None
             try:
                 self._accounts.read(follower.id)
-            except CopytradeError as failure:
-                error = failure
+            except Exception as failure:  # a plug-in's bug must not leave the lane waiting for ever
+                error = _as_ours(failure)
             self._mailbox.post(self._was_read, lane, job, error)
 
         self._readers.submit(read)
@@ -814,6 +814,13 @@ class Dispatcher:
         }
         text = f"{job.account_name} {job.side} {job.state}" + (f": {reason}" if reason else "")
         self._feed.publish("copy", text, **data)
+
+
+def _as_ours(error: Exception) -> CopytradeError:
+    if isinstance(error, CopytradeError):
+        return error
+    log.error("a connector failed with %s", type(error).__name__)
+    return OutcomeUnknown(f"the connector failed with {type(error).__name__}", kind="plugin_bug")
 
 
 def final_state(report: OrderReport) -> tuple[CopyState, str, str]:

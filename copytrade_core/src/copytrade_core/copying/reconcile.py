@@ -101,8 +101,10 @@ class Reconciler:
             if self._is_open:
                 return
             self._open({"journal": f"the journal lacks what was sent: {why}"})
+            self._missing, self._not_asked, self._went_round = {}, {}, False
         self._halts.begin(HALT_KIND, self._reason(), ENDS_WHEN)
         self.start()
+        self._ticker.wake()  # it may rest after an earlier reconciliation
 
     def _open(self, why: dict[str, Any]) -> None:
         self._mark = {**(self._mark or {}), **why, "restored_wall_ms": self._clock.wall_ms(), "open": True}
