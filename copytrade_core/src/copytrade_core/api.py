@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from .views import (
+    AccountChanges,
     AccountView,
     CopyView,
     ExchangeView,
@@ -39,6 +40,13 @@ class TraderApi(ABC):
 
     @abstractmethod
     def list_accounts(self) -> list[AccountView]: ...
+
+    @abstractmethod
+    def list_changes(self, after: int = 0) -> AccountChanges:
+        """Return the accounts that changed after the change numbered *after*; 0 returns all of them.
+
+        The numbers begin anew with each engine: after a lost connection ask from 0 again.
+        """
 
     @abstractmethod
     def get_account(self, account_id: str) -> AccountView:
@@ -90,20 +98,37 @@ class TraderApi(ABC):
     # looking
 
     @abstractmethod
-    def status(self) -> StatusView: ...
+    def status(self, with_followers: bool = True) -> StatusView:
+        """Return the whole picture; without the followers it stays small however many there are."""
 
     @abstractmethod
-    def list_events(self, limit: int = 50, before: str | None = None) -> list[LeaderOrderView]:
-        """Leader orders with their closed books, newest first; *before* is the id of the last one seen."""
+    def list_events(
+        self, limit: int = 50, before: str | None = None, with_copies: bool = True
+    ) -> list[LeaderOrderView]:
+        """Leader orders with their closed books, newest first; *before* is the id of the last one seen.
+
+        :param with_copies: False leaves the rows out and gives their tally instead.
+        """
 
     @abstractmethod
-    def get_event(self, event_id: str) -> LeaderOrderView: ...
+    def get_event(self, event_id: str, with_copies: bool = True) -> LeaderOrderView:
+        """:raises NotFound: there is no such leader order."""
 
     @abstractmethod
     def list_copies(
-        self, account_id: str | None = None, state: str | None = None, limit: int = 100, before: str | None = None
+        self,
+        account_id: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+        event_id: str | None = None,
+        undecided: bool = False,
     ) -> list[CopyView]:
-        """Copies, newest first."""
+        """Copies, newest first.
+
+        :param undecided: only those that wait for a person: failed or stale and neither left nor copied again, and
+            those that need a person.
+        """
 
     @abstractmethod
     def list_exchanges(self) -> list[ExchangeView]: ...

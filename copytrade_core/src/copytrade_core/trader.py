@@ -15,6 +15,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
 from .accounts.balances import BalanceBook
+from .accounts.changes import Changes
 from .accounts.key_care import LEADER_KEY, Asked, KeyCare
 from .accounts.service import AccountService, Follower, state_of
 from .api import TraderApi
@@ -48,6 +49,7 @@ from .store.master_key import load_master_key
 from .store.retention import Retention
 from .store.vault import AccountRecord, LeaderRecord, Vault
 from .views import (
+    AccountChanges,
     AccountView,
     CopyState,
     CopyView,
@@ -96,7 +98,9 @@ class CopyTrader(TraderApi):
         self._feed = Feed(self._clock, self._journal, plugins)
         retention = Retention(settings, self._clock, self._journal)
         self._retention = Ticker("retention", self._clock, self._thread_died, retention.round)
-        self._balances = BalanceBook(self._clock, settings.symbol)
+        self._changes = Changes()
+        self._feed.subscribe(self._note_change)
+        self._balances = BalanceBook(self._clock, settings.symbol, on_change=self._changes.note)
         self._exchanges = Exchanges(settings, plugins, self._clock, self._thread_died, self._exchange_changed)
         self._accounts = AccountService(
             settings=settings,
@@ -263,11 +267,19 @@ class CopyTrader(TraderApi):
             last = rows.last_copies(connection)
         return [self._account_view(record, last) for record in self._vault.accounts()]
 
+    def list_changes(self, after: int = 0) -> AccountChanges:
+        number, changed, removed = self._changes.since(after)  # first: what changes meanwhile is told twice
+        records = [record for record in self._vault.accounts() if not after or record.id in changed]
+        with self._journal.reading() as connection:
+            last = rows.last_copies_of(connection, {record.id for record in records})
+        accounts = tuple(self._account_view(record, last) for record in records)
+        return AccountChanges(number=number, accounts=accounts, removed=removed if after else ())
+
     def get_account(self, account_id: str) -> AccountView:
         record = self._accounts.find(account_id).record
         with self._journal.reading() as connection:
-            last = rows.copy_views(connection, record.id, None, 1, None)
-        return self._account_view(record, {copy.account_id: copy for copy in last})
+            last = rows.last_copies_of(connection, [record.id])
+        return self._account_view(record, last)
 
     def update_account(
         self, account_id: str, version: int, name: str | None = None, credentials: dict[str, str] | None = None
@@ -356,10 +368,10 @@ class CopyTrader(TraderApi):
 
     # --- looking ---
 
-    def status(self) -> StatusView:
+    def status(self, with_followers: bool = True) -> StatusView:
         with self._journal.reading() as connection:
             recent = rows.order_summaries(connection, rows.latest_orders(RECENT))
-            last = rows.last_copies(connection)
+            last = rows.last_copies(connection) if with_followers else {}
             open_states = rows.count_states(connection)
         needs_person = open_states.get(CopyState.NEEDS_PERSON, 0)
         needs_person += sum(order.state is LeaderOrderState.UNDECIDED for order in recent)
@@ -370,31 +382,45 @@ class CopyTrader(TraderApi):
             engine_since=self._since,
             halts=self._halts.all(),
             leader=self.get_leader(),
-            followers=tuple(self._account_view(record, last) for record in self._vault.accounts()),
+            followers=tuple(self._account_view(record, last) for record in self._vault.accounts())
+            if with_followers
+            else (),
             recent_events=tuple(recent),
             unsettled=sum(open_states.values()) - open_states.get(CopyState.NEEDS_PERSON, 0),
             needs_person=needs_person,
         )
 
-    def list_events(self, limit: int = 50, before: str | None = None) -> list[LeaderOrderView]:
+    def list_events(
+        self, limit: int = 50, before: str | None = None, with_copies: bool = True
+    ) -> list[LeaderOrderView]:
+        views = rows.order_views if with_copies else rows.order_summaries
         with self._journal.reading() as connection:
-            return rows.order_views(connection, rows.latest_orders(_page(limit), _number(before)))
+            return views(connection, rows.latest_orders(_page(limit), _number(before)))
 
-    def get_event(self, event_id: str) -> LeaderOrderView:
+    def get_event(self, event_id: str, with_copies: bool = True) -> LeaderOrderView:
         number = _number(event_id)
+        views = rows.order_views if with_copies else rows.order_summaries
         with self._journal.reading() as connection:
-            found = rows.order_views(connection, rows.one_order(int(number or 0)))
+            found = views(connection, rows.one_order(int(number or 0)))
         if not found:
             raise NotFound(f"there is no event {event_id}", field="id")
         return found[0]
 
     def list_copies(
-        self, account_id: str | None = None, state: str | None = None, limit: int = 100, before: str | None = None
+        self,
+        account_id: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+        event_id: str | None = None,
+        undecided: bool = False,
     ) -> list[CopyView]:
         if state is not None and state not in CopyState.__members__:
             raise InvalidRequest(f"there is no state {state!r}; choose of: {', '.join(CopyState)}", field="state")
         with self._journal.reading() as connection:
-            return rows.copy_views(connection, account_id, state, _page(limit), before)
+            return rows.copy_views(
+                connection, account_id, state, _page(limit), before, _number(event_id), undecided=undecided
+            )
 
     def list_exchanges(self) -> list[ExchangeView]:
         return [
@@ -597,11 +623,19 @@ class CopyTrader(TraderApi):
         limit_ms = watcher.age_limit_sec(Side(row.side), row.order_source) * 1000
         return self._clock.monotonic_ns() + int((limit_ms - (now_ms - row.transaction_ms)) * NS_PER_MS)
 
+    def _note_change(self, event: FeedEvent) -> None:
+        account_id = event.data.get("account_id")
+        if account_id and self._accounts.get(account_id) is None:
+            self._changes.note_removed(AccountId(account_id))
+        elif account_id:
+            self._changes.note(AccountId(account_id))
+
     def _follower_order(self, account_id: AccountId, report: ExecutionReport) -> None:
         if report.client_order_id.startswith("ct"):
             self._dispatcher.stream_spoke(report.client_order_id)
 
     def _account_changed(self, account_id: AccountId) -> None:
+        self._changes.note(account_id)
         self._dispatcher.look_again(account_id)
 
     def _has_unsettled(self, account_id: AccountId) -> bool:

@@ -187,6 +187,15 @@ class AccountView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChanges:
+    """What became of the accounts since the number that was asked about."""
+
+    number: int  # ask about this one next time
+    accounts: tuple[AccountView, ...] = ()
+    removed: tuple[AccountId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderView:
     exchange: str
     env: Environment

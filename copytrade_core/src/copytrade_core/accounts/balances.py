@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -36,8 +36,12 @@ class _Account:
 class BalanceBook:
     """Every follower's free balances: pushed, read, and carried forward by our own fills. Thread-safe."""
 
-    def __init__(self, clock: Clock, symbol: Symbol) -> None:
+    def __init__(
+        self, clock: Clock, symbol: Symbol, on_change: Callable[[AccountId], None] = lambda account_id: None
+    ) -> None:
+        """*on_change* is told whose figures were stated or changed; it only notes it."""
         self._clock = clock
+        self._on_change = on_change
         self._tracked = (symbol.quote, symbol.base)
         self._lock = threading.Lock()
         self._accounts: dict[AccountId, _Account] = {}
@@ -51,12 +55,14 @@ class BalanceBook:
                 account.confirmed_ns = now
             if snapshot.source is BalanceSource.READ:
                 account.read_ns = now
+        self._on_change(account_id)
 
     def change(self, account_id: AccountId, change: BalanceChange) -> None:
         """Take in a deposit, a withdrawal or a lock by another product."""
         key = f"change:{change.asset}:{change.time_ms}:{change.free_delta}"
         with self._lock:
             self._account(account_id).ledger.change(key, Moment(change.time_ms), {change.asset: change.free_delta})
+        self._on_change(account_id)
 
     def fills(self, account_id: AccountId, order_id: str, side: Side, symbol: Symbol, fills: Iterable[Fill]) -> None:
         """Carry the balances forward by an order's fills, until the exchange states figures that hold them."""
@@ -65,11 +71,13 @@ class BalanceBook:
             for fill in fills:
                 deltas = fill_deltas(side, symbol, fill)
                 ledger.change(f"fill:{order_id}:{fill.trade_id}", Moment(fill.time_ms), deltas)
+        self._on_change(account_id)
 
     def stream(self, account_id: AccountId, is_up: bool) -> None:
         """Note that pushes of this account are (or are no longer) being delivered."""
         with self._lock:
             self._account(account_id).stream_since_ns = self._clock.monotonic_ns() if is_up else None
+        self._on_change(account_id)
 
     def figure(self, account_id: AccountId, asset: str) -> Figure | None:
         """Return what is known of one free balance; ``None``: nothing."""

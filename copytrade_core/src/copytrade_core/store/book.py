@@ -7,7 +7,7 @@ Every function that takes a connection runs inside one of the journal's transact
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -23,6 +23,8 @@ from .schema import attempts, copies, evidence, fills, frames, leader_orders, me
 
 # What a person may have copied after all: nothing of these was executed.
 DECIDABLE = (CopyState.FAILED, CopyState.STALE)
+
+LOOKED_UP_ONE_BY_ONE = 200  # accounts; beyond it one pass over all copies is quicker
 
 # Facts for `remember`: that this journal was put back from a backup, and the highest revision of the vault seen.
 RESTORED = "restored"
@@ -348,7 +350,13 @@ def one_order(order_id: int) -> Select[Any]:
 
 
 def copy_views(
-    connection: Connection, account_id: str | None, state: str | None, limit: int, before: str | None
+    connection: Connection,
+    account_id: str | None,
+    state: str | None,
+    limit: int,
+    before: str | None,
+    event_id: str | None = None,
+    undecided: bool = False,
 ) -> list[CopyView]:
     """Return copies, newest leader order first."""
     statement = (
@@ -363,12 +371,35 @@ def copy_views(
         statement = statement.where(copies.c.account_id == account_id)
     if state is not None:
         statement = statement.where(copies.c.state == state)
+    if event_id is not None:
+        statement = statement.where(copies.c.leader_order_id == int(event_id))
+    if undecided:
+        statement = statement.where(
+            (copies.c.state == CopyState.NEEDS_PERSON) | (copies.c.state.in_(DECIDABLE) & (copies.c.decided_by == ""))
+        )
     if before is not None:
         anchor = select(copies.c.leader_order_id).where(copies.c.id == before).scalar_subquery()
         statement = statement.where(
             (copies.c.leader_order_id < anchor) | ((copies.c.leader_order_id == anchor) & (copies.c.id > before))
         )
     return [_copy_view(row, row.leader_base, row.leader_quote) for row in connection.execute(statement)]
+
+
+def last_copies_of(connection: Connection, account_ids: Collection[str]) -> dict[str, CopyView]:
+    """Return the newest copy of each of these accounts: a look into the index for each, however long the journal is."""
+    if len(account_ids) > LOOKED_UP_ONE_BY_ONE:
+        return {each: copy for each, copy in last_copies(connection).items() if each in account_ids}
+    statement = (
+        select(
+            copies, leader_orders.c.filled_base.label("leader_base"), leader_orders.c.filled_quote.label("leader_quote")
+        )
+        .join(leader_orders)
+        .where(copies.c.account_id == bindparam("account"))
+        .order_by(copies.c.leader_order_id.desc(), copies.c.ordinal.desc())
+        .limit(1)
+    )
+    found = (connection.execute(statement, {"account": each}).first() for each in account_ids)
+    return {row.account_id: _copy_view(row, row.leader_base, row.leader_quote) for row in found if row is not None}
 
 
 def last_copies(connection: Connection) -> dict[str, CopyView]:

@@ -1,0 +1,87 @@
+"""What changed since somebody last looked: the news of a thousand accounts without the thousand."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from copytrade_core.accounts.changes import Changes
+from copytrade_core.model import AccountId
+from memory_exchange import until
+from sim_engine import copying
+
+ANNA, BEN = AccountId("anna"), AccountId("ben")
+
+
+def test_only_what_changed_after_the_number_is_told():
+    changes = Changes()
+    changes.note(ANNA)
+    number, *_ = changes.since(0)
+    changes.note(BEN)
+
+    newer, changed, removed = changes.since(number)
+
+    assert (changed, removed) == ({BEN}, ())
+    assert changes.since(newer) == (newer, frozenset(), ())
+
+
+def test_a_removed_account_is_told_as_removed_even_when_a_late_figure_of_it_comes():
+    changes = Changes()
+    changes.note(ANNA)
+    number, *_ = changes.since(0)
+    changes.note_removed(ANNA)
+    changes.note(ANNA)
+
+    _, changed, removed = changes.since(number)
+
+    assert (changed, removed) == (frozenset(), (ANNA,))
+
+
+@pytest.mark.slow
+def test_an_engine_tells_of_balances_pauses_copies_and_removals(tmp_path):
+    with copying(tmp_path / "data", binance=2, bitget=0, tidy=True) as setup:
+        trader = setup.trader
+        first = trader.list_changes()
+        assert {account.name for account in first.accounts} == {"binance 1", "binance 2"}
+        one = first.accounts[0].id
+
+        trader.pause_account(one)
+        paused = until(lambda: next((a for a in trader.list_changes(first.number).accounts if a.paused), None))
+        assert paused.id == one
+
+        number = trader.list_changes(first.number).number
+        order_id = setup.leader_buys("1000")
+        setup.book(order_id)
+
+        def copied():
+            news = {account.id: account for account in trader.list_changes(number).accounts}
+            other = news.get(first.accounts[1].id)
+            return other if other and other.last_copy and other.last_copy.state.is_final else None
+
+        other = until(copied)
+        assert other.last_copy.sent > Decimal(0)
+        assert other.last_copy == trader.get_account(other.id).last_copy
+
+        number = trader.list_changes(number).number
+        trader.remove_account(one)
+        assert until(lambda: trader.list_changes(number).removed) == (one,)
+        assert one not in {account.id for account in trader.list_changes().accounts}
+
+
+@pytest.mark.slow
+def test_events_and_copies_are_read_without_their_rows_or_by_their_event(tmp_path):
+    with copying(tmp_path / "data", binance=2, bitget=0, tidy=True) as setup:
+        setup.book(setup.leader_buys("1000"))
+        book = setup.book(setup.leader_sells("0.01"))
+        trader = setup.trader
+
+        (bare,) = trader.list_events(limit=1, with_copies=False)
+
+        assert bare.id == book.id
+        assert bare.copies == ()
+        assert bare.counts() == book.counts() == trader.get_event(book.id, with_copies=False).counts()
+        assert {copy.id for copy in trader.list_copies(event_id=book.id)} == {copy.id for copy in book.copies}
+        assert trader.list_copies(undecided=True) == []
+        assert trader.status(with_followers=False).followers == ()
+        assert len(trader.status().followers) == 2
