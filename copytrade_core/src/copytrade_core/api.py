@@ -140,8 +140,11 @@ class TraderApi(ABC):
     def doctor(self) -> list[Finding]: ...
 
     @abstractmethod
-    def list_feed(self, after: int = 0, limit: int = 200) -> list[FeedEvent]:
-        """Feed events with a number above *after*, oldest first."""
+    def list_feed(self, after: int = 0, limit: int = 200, newest: bool = False) -> list[FeedEvent]:
+        """Feed events with a number above *after*, oldest first.
+
+        :param newest: where there are more than *limit*, the newest of them rather than the oldest.
+        """
 
     # what a person decides; *by* says who, for the record
 

@@ -74,13 +74,16 @@ class Feed:
 
         return end
 
-    def since(self, after: int, limit: int) -> list[FeedEvent]:
+    def since(self, after: int, limit: int, *, newest: bool = False) -> list[FeedEvent]:
+        """Return at most *limit* events numbered above *after*, oldest first; of more the oldest, or the newest."""
+        order = table.c.seq.desc() if newest else table.c.seq
         with self._journal.reading() as connection:
-            rows = connection.execute(select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit))
-            return [
+            rows = connection.execute(select(table).where(table.c.seq > after).order_by(order).limit(limit))
+            found = [
                 FeedEvent(seq=row.seq, t=wall_text(row.wall_ms), kind=row.kind, text=row.text, data=row.data)
                 for row in rows
             ]
+        return found[::-1] if newest else found
 
     def _tell(self, event: FeedEvent) -> None:
         with self._lock:

@@ -499,8 +499,8 @@ class CopyTrader(TraderApi):
     def reconcile(self, by: str = "") -> RestoredView:
         return self._reconciler.end(by or SOMEBODY)
 
-    def list_feed(self, after: int = 0, limit: int = 200) -> list[FeedEvent]:
-        return self._feed.since(after, _page(limit))
+    def list_feed(self, after: int = 0, limit: int = 200, newest: bool = False) -> list[FeedEvent]:
+        return self._feed.since(after, _page(limit), newest=newest)
 
     def subscribe(self, handler: Callable[[FeedEvent], Any]) -> Callable[[], None]:
         return self._feed.subscribe(handler)
