@@ -25,7 +25,7 @@ demo: install
 lint: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy -p copytrade_core -p copytrade_binance -p copytrade_bitget -p copytrade_notify
+	$(PY) -m mypy -p copytrade_core -p copytrade_binance -p copytrade_bitget -p copytrade_notify -p copytrade_webapp
 
 clean:
 	rm -rf .venv

@@ -28,6 +28,30 @@ ALLOWED = {
     "copytrade_binance": {"requests", "urllib3", "certifi", "websocket", "cryptography"},
     "copytrade_bitget": {"requests", "urllib3", "certifi", "websocket", "cryptography"},
     "copytrade_notify": {"requests", "click"},
+    "copytrade_webapp": {
+        "flask",
+        "werkzeug",
+        "jinja2",
+        "markupsafe",
+        "flask_smorest",
+        "apispec",
+        "webargs",
+        "marshmallow",
+        "flask_sock",
+        "simple_websocket",
+        "flask_babel",
+        "babel",
+        "flask_bootstrap",
+        "flask_limiter",
+        "limits",
+        "joserfc",
+        "prometheus_client",
+        "sqlalchemy",
+        "simplejson",
+        "cryptography",
+        "gunicorn",
+        "click",
+    },
 }
 # The parts of the core that are no engine: an engine that only trades works without them.
 NOT_ENGINE = ("copytrade_core.sim", "copytrade_core.testing", "copytrade_core.cli")
@@ -98,7 +122,7 @@ def is_simulator(module: str) -> bool:
 
 
 def test_the_sources_are_found():
-    assert {module_of(path).partition(".")[0] for path in SOURCES} >= {"copytrade_core", *PLUGINS}
+    assert {module_of(path).partition(".")[0] for path in SOURCES} == OURS
     assert len(IMPORTS) > 500
 
 
@@ -116,6 +140,26 @@ def test_the_core_knows_no_web_framework():
     web = {"flask", "flask_smorest", "flask_sock", "marshmallow", "gunicorn", "werkzeug", "jinja2"}
 
     assert not [str(i) for i in IMPORTS if i.distribution != "copytrade_webapp" and i.package in web]
+
+
+def test_the_panel_is_a_client_of_the_engine_and_nothing_else():
+    """It asks over the socket: no vault, no journal, no exchange and no key is within its reach."""
+    told = {"api", "clock", "codec", "control.client", "control.protocol", "errors", "hookspecs", "kinds", "redaction",
+            "settings", "views"}  # fmt: skip
+    for_commands = {"cli.output", "cli.session"}
+    found = [
+        str(i)
+        for i in IMPORTS
+        if i.distribution == "copytrade_webapp"
+        and i.package == "copytrade_core"
+        and not is_in(i.target, *(f"copytrade_core.{name}" for name in told))
+        and not (
+            is_in(i.module, "copytrade_webapp.commands")
+            and is_in(i.target, *(f"copytrade_core.{name}" for name in for_commands))
+        )
+    ]
+
+    assert not found
 
 
 def test_the_engine_needs_neither_simulators_nor_tests_nor_the_command_line():

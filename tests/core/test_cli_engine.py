@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from copytrade_core import hookimpl
+from copytrade_core.cli.main import main
 from copytrade_core.control.client import RemoteCopyTrader
-from copytrade_core.errors import EngineNotRunning
+from copytrade_core.errors import ConfigError, EngineNotRunning
+from copytrade_core.plugins import Plugins
 
 START_SEC = 20
 STOP_SEC = 20
@@ -162,3 +166,38 @@ def test_a_closed_pipe_is_no_error(run: Any, start: Any, environ: dict[str, str]
 
     assert "Traceback" not in shell.stderr
     assert "Error" not in shell.stderr
+
+
+def test_init_prints_once_what_plug_ins_want_noted_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Panel:
+        @hookimpl
+        def copytrade_on_init(self, data_dir: str) -> dict[str, str]:
+            return {"access_token": f"for {Path(data_dir).name}"}
+
+    result = _init_with(Panel(), monkeypatch, tmp_path)
+
+    assert result.exit_code == 0
+    assert "Access token    for data\n" in result.output
+
+
+def test_init_says_which_plug_in_could_not_make_its_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Panel:
+        @hookimpl
+        def copytrade_on_init(self) -> dict[str, str]:
+            raise ConfigError("the disk is full")
+
+    result = _init_with(Panel(), monkeypatch, tmp_path)
+
+    assert result.exit_code == 1
+    assert "the plug-in panel says: the disk is full" in result.output
+    assert (tmp_path / "data" / "vault.json").exists()
+
+
+def _init_with(plugin: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Result:
+    plugins = Plugins()
+    plugins.register(plugin, "panel")
+    monkeypatch.setattr("copytrade_core.cli.engine.Plugins.discover", lambda: plugins)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for variable in ("COPYTRADE_MASTER_KEY", "COPYTRADE_MASTER_KEY_FILE"):
+        monkeypatch.setenv(variable, "")  # init sets one of them for the rest of its process
+    return CliRunner().invoke(main, ["--data-dir", str(tmp_path / "data"), "init"])

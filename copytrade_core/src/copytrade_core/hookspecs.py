@@ -88,6 +88,23 @@ def copytrade_master_key(data_dir: str) -> bytes | None:
     """
 
 
+@hookspec
+def copytrade_on_init(data_dir: str) -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Make what the plug-in itself keeps in a new data directory, and say what a person must note down.
+
+    When:    ``copytrade init`` has made the data directory and its vault.
+    Where:   the main thread of the command line; may block for a few seconds.
+    Result:  all plug-ins' answers together, printed once and stored nowhere by the host.
+    Failure: the directory stays as made, and the error is shown with the plug-in's name.
+
+    :param data_dir: the new data directory, mode 0700.
+    :returns: what is printed, by a name in lower case with underscores (``access_token``).
+    :raises ConfigError: it cannot be made.
+
+    .. versionadded:: 0.1
+    """
+
+
 @hookspec(firstresult=True)
 def copytrade_open_simulator(exchange: str, world: World) -> Simulator | None:
     """Provide a wire-level simulator of an exchange.

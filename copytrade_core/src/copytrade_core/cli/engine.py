@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, VaultError
+from ..errors import ConfigError, CopytradeError, VaultError
 from ..plugins import Plugins
 from .output import print_json, say
 from .session import Command, Session, as_json, pass_session
@@ -38,7 +38,8 @@ def init(session: Session, key_file: Path | None, as_json: bool) -> None:
     except OSError as error:
         raise ConfigError(f"DATA_DIR {str(data_dir)!r} cannot be made: {error.strerror}") from None
 
-    from_plugin = Plugins.discover().hook.copytrade_master_key(data_dir=str(data_dir))
+    plugins = Plugins.discover()
+    from_plugin = plugins.hook.copytrade_master_key(data_dir=str(data_dir))
     default = default_key_path(data_dir) if key_file is None else key_file.expanduser().absolute()
     if default.is_relative_to(data_dir):
         raise ConfigError(f"the master key must lie outside {data_dir}, so that a copy of the data opens nothing")
@@ -54,18 +55,36 @@ def init(session: Session, key_file: Path | None, as_json: bool) -> None:
             create_master_key(default)
         os.environ[FILE_VARIABLE] = where
     Vault.create(vault, load_master_key(os.environ, from_plugin, data_dir))
+    noted = _others_make_ready(plugins, data_dir)
 
     if as_json:
-        print_json({"data_dir": str(data_dir), "vault": str(vault), "master_key": where})
+        print_json({"data_dir": str(data_dir), "vault": str(vault), "master_key": where, **noted})
         return
     say(f"Data directory  {data_dir}")
     say(f"Vault           {vault}")
     say(f"Master key      {where}")
+    for name, text in noted.items():
+        say(f"{name.replace('_', ' ').capitalize():<16}{text}")
     say()
+    if noted:
+        say("What stands between the master key and this line is shown this once: note it down.")
     say("Keep a copy of the master key apart from the data: without it the vault cannot be opened.")
     if where != str(default_key_path(data_dir)) and where == str(default):
         say(f"Set {FILE_VARIABLE}={where} before you start the engine.")
     say("Next: copytrade engine; then, beside it, copytrade leader set and copytrade accounts add.")
+
+
+def _others_make_ready(plugins: Plugins, data_dir: Path) -> dict[str, str]:
+    noted: dict[str, str] = {}
+    for implementation in plugins.hook.copytrade_on_init.get_hookimpls():
+        try:
+            # Whoever needs no parameter takes none.
+            noted |= implementation.function(*([str(data_dir)] if implementation.argnames else []))
+        except CopytradeError as error:
+            raise ConfigError(
+                f"{data_dir} was made, but the plug-in {implementation.plugin_name} says: {error.message}"
+            ) from None
+    return noted
 
 
 @click.command(cls=Command)

@@ -1,0 +1,90 @@
+"""`create_app`: extensions, blueprints, error handlers; no logic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, current_app, g
+from flask_bootstrap import Bootstrap5
+from flask_smorest import Api
+
+from .access.guard import init_access
+from .access.store import PanelStore
+from .access.tickets import Tickets
+from .api import BLUEPRINTS
+from .engine_link import EngineLink
+from .exact_json import ExactJson
+from .hub import LiveHub
+from .live import init_live
+from .pages import init_pages
+from .problems import init_problems
+from .settings import PanelSettings
+
+API_TITLE = "copytrade"
+API_VERSION = "v1"
+LARGEST_BODY = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """What a running panel consists of."""
+
+    settings: PanelSettings
+    link: EngineLink
+    hub: LiveHub
+    store: PanelStore
+    tickets: Tickets
+
+    def start(self) -> None:
+        """Connect to the engine and begin to follow it. After the fork, not before: threads do not survive it."""
+        self.hub.start()
+        self.link.start()
+
+    def stop(self) -> None:
+        self.hub.stop()
+        self.link.stop()
+        self.store.close()
+
+
+def create_app(settings: PanelSettings | None = None, *, link: EngineLink | None = None) -> Flask:
+    """Return the panel's app; ``panel_of(app).start()`` brings it to life.
+
+    :raises ConfigError: a setting is wrong.
+    """
+    settings = settings or PanelSettings.from_environment()
+    link = link or EngineLink(settings.data_dir)
+    panel = Panel(settings, link, LiveHub(link, settings.symbol), PanelStore(settings.database_path), Tickets())
+    app = Flask("copytrade_webapp", static_url_path="/static")
+    app.json = ExactJson(app)
+    app.config.update(
+        API_TITLE=API_TITLE,
+        API_VERSION=API_VERSION,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/api/v1",
+        OPENAPI_JSON_PATH="openapi.json",
+        MAX_CONTENT_LENGTH=LARGEST_BODY,
+        BOOTSTRAP_SERVE_LOCAL=True,
+        SESSION_COOKIE_NAME="unused",  # Flask's own sessions are not: ours are kept on the server
+    )
+    app.extensions["copytrade"] = panel
+    init_problems(app)
+
+    @app.before_request
+    def remember_link() -> None:
+        g.engine_link = link
+
+    init_access(app, panel)
+    init_live(app, panel.hub, panel.tickets, settings)
+    Bootstrap5(app)
+    init_pages(app, settings)
+    api = Api(app)
+    for blueprint in BLUEPRINTS:
+        api.register_blueprint(blueprint, url_prefix=f"/api/v1{blueprint.url_prefix or ''}")
+    return app
+
+
+def panel_of(app: Flask | None = None) -> Panel:
+    """Return the panel that *app*, or the current one, belongs to."""
+    found: Any = (app or current_app).extensions["copytrade"]
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,87 @@
+"""``copytrade panel``: the panel alone, beside an engine that runs elsewhere on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from gunicorn.app.base import BaseApplication
+
+from copytrade_core.cli.output import print_json, say
+from copytrade_core.cli.session import Command, Session, as_json, pass_session
+from copytrade_core.errors import ConfigError
+
+from ..access.store import PanelStore
+from ..settings import PanelSettings, check_bind
+
+READY_VARIABLE = "COPYTRADE_PANEL_SAYS"
+
+
+class PanelServer(BaseApplication):  # type: ignore[misc]
+    """gunicorn with the panel's own settings, which also serve those who start gunicorn themselves."""
+
+    def __init__(self, when_ready: Any) -> None:
+        self._when_ready = when_ready
+        super().__init__()
+
+    def load_config(self) -> None:
+        from .. import gunicorn_conf
+
+        known = {name: value for name, value in vars(gunicorn_conf).items() if name in self.cfg.settings}
+        for name, value in known.items():
+            self.cfg.set(name, value)
+        self.cfg.set("loglevel", "warning")
+        self.cfg.set("when_ready", self._when_ready)
+
+    def load(self) -> Any:
+        from ..wsgi import app
+
+        return app
+
+
+@click.command(cls=Command)
+@click.option("--bind", help="Where to listen: host:port or unix:/path (default: PANEL_BIND, else 127.0.0.1:8080).")
+@click.option("--login-link", is_flag=True, help="Print a link that logs one browser in, once, within ten minutes.")
+@as_json
+@pass_session
+def panel(session: Session, bind: str | None, login_link: bool, as_json: bool) -> None:
+    """Serve the panel until Ctrl-C or SIGTERM.
+
+    It asks the engine of the same data directory and says since when there is none; put nginx in front of it
+    before anybody but this machine can reach it."""
+    if bind is not None:
+        check_bind(bind)
+        os.environ["PANEL_BIND"] = bind
+    os.environ["DATA_DIR"] = str(session.settings.data_dir)  # gunicorn's worker reads the environment
+    settings = PanelSettings.from_environment()
+    if not settings.data_dir.is_dir():
+        raise ConfigError(f"{settings.data_dir} is not there; make a new installation with `copytrade init`")
+    link = new_login_link(settings) if login_link else ""
+
+    def when_ready(_: Any) -> None:
+        if as_json:
+            print_json({"ready": True, "pid": os.getpid(), "url": settings.url, "login": link}, indent=None)
+        else:
+            say(f"The panel is at {settings.url} (process {os.getpid()}); Ctrl-C stops it.")
+            if link:
+                say(f"Log in, once, within ten minutes: {link}")
+        sys.stdout.flush()
+
+    PanelServer(when_ready).run()
+
+
+def new_login_link(settings: PanelSettings) -> str:
+    """Return an address that logs one browser in; its code stands behind the #, which no browser sends to a server."""
+    store = PanelStore(settings.database_path)
+    try:
+        return f"{settings.url}/login#code={store.add_login_code()}"
+    finally:
+        store.close()
+
+
+def panel_command(data_dir: Path, *arguments: str) -> list[str]:
+    """Return what starts the panel as a process of its own."""
+    return [sys.executable, "-m", "copytrade_core.cli.main", "--data-dir", str(data_dir), "panel", *arguments]
