@@ -12,13 +12,13 @@ import queue
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from copytrade_core.api import TraderApi
 from copytrade_core.errors import CopytradeError
-from copytrade_core.views import FeedEvent, account_json, book_json, copy_json, status_json
+from copytrade_core.views import AccountView, FeedEvent, account_json, book_json, copy_json, status_json
 
 from .engine_link import EngineLink, EngineState
 from .exact_json import dumps_as_text
@@ -35,6 +35,23 @@ BACKLOG = 5000
 LARGEST_PART = 16_000  # characters, so that a message stays below 64 KB whatever the script
 # Feed events that change what `status` says.
 _STATUS_KINDS = frozenset({"leader", "copying", "halt", "engine", "gap", "alarm", "account", "leader_order"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One account as it was read, and when: its figures go on ageing while nothing changes."""
+
+    shape: dict[str, Any]
+    read_at: float  # monotonic
+
+    def text(self, now: float) -> str:
+        older_sec = round(now - self.read_at, 1)
+        ages = {
+            name: round(age + older_sec, 1)
+            for name, age in self.shape.items()
+            if name.endswith("_age_sec") and age is not None
+        }
+        return dumps_as_text({**self.shape, **ages})
 
 
 @dataclass(eq=False)
@@ -69,9 +86,9 @@ class LiveHub:
         self._overflowed = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live-hub", daemon=True)
-        # The picture; rows as JSON text, made once for all viewers.
+        # The picture; what does not age as JSON text, made once for all viewers.
         self._status = "null"
-        self._accounts: dict[str, str] = {}
+        self._accounts: dict[str, _Row] = {}
         self._events: OrderedDict[str, str] = OrderedDict()  # oldest first
         self._undecided = "[]"
         self._feed: deque[tuple[int, str]] = deque(maxlen=FEED_SHOWN)
@@ -142,8 +159,7 @@ class LiveHub:
                 messages.append(self._message(viewer, "status", status=self._status))
             if viewer.removed:
                 messages.append(self._message(viewer, "removed", ids=dumps_as_text(sorted(viewer.removed))))
-            rows = [self._accounts[each] for each in viewer.accounts if each in self._accounts]
-            messages += self._in_parts(viewer, "accounts", rows)
+            messages += self._in_parts(viewer, "accounts", self._account_rows(viewer.accounts))
             messages += self._in_parts(viewer, "events", [self._events[e] for e in self._events if e in viewer.events])
             if viewer.undecided:
                 messages.append(self._message(viewer, "undecided", undecided=self._undecided))
@@ -172,11 +188,15 @@ class LiveHub:
         )
         return [
             first,
-            *self._in_parts(viewer, "accounts", list(self._accounts.values())),
+            *self._in_parts(viewer, "accounts", self._account_rows(self._accounts)),
             *self._in_parts(viewer, "events", list(self._events.values())),
             self._message(viewer, "undecided", undecided=self._undecided),
             *self._in_parts(viewer, "feed", [text for _, text in self._feed]),
         ]
+
+    def _account_rows(self, account_ids: Iterable[str]) -> list[str]:
+        now = time.monotonic()
+        return [self._accounts[each].text(now) for each in account_ids if each in self._accounts]
 
     def _in_parts(self, viewer: Viewer, kind: str, rows: list[str]) -> list[str]:
         """Return *rows* in as many messages as it takes to keep each small: long ones are sent in pieces badly."""
@@ -319,7 +339,7 @@ class LiveHub:
                 viewer.events.update(rows)
                 viewer.has_feed = True
                 viewer.undecided |= is_new
-                if self._feed[0][0] > viewer.feed_after + 1 and len(self._feed) == FEED_SHOWN and viewer.feed_after:
+                if self._feed[0][0] > viewer.feed_after + 1 and len(self._feed) == FEED_SHOWN:
                     viewer.needs_snapshot = True  # it has missed some
 
             self._mark(mark)
@@ -336,8 +356,8 @@ class LiveHub:
             dumps_as_text(copy_json(copy)) for copy in trader.list_copies(undecided=True, limit=UNDECIDED_SHOWN)
         )
 
-    def _account_row(self, account: Any) -> str:
-        return dumps_as_text(account_json(account, self._base, self._quote))
+    def _account_row(self, account: AccountView) -> _Row:
+        return _Row(account_json(account, self._base, self._quote), time.monotonic())
 
 
 def _feed_row(event: FeedEvent) -> str:

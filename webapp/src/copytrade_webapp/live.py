@@ -41,9 +41,7 @@ class Sockets:
         """:raises Problem: 503, there are too many."""
         with self._lock:
             if sum(self._open.values()) >= self._most or self._open.get(label, 0) >= self._most_each:
-                raise Problem(
-                    503, "too_many_streams", "too many live streams are open; close other windows of the panel"
-                )
+                raise Problem(503, "too_many_streams", "too many live streams are open: close other windows")
             self._open[label] = self._open.get(label, 0) + 1
 
     def leave(self, label: str) -> None:

@@ -1,4 +1,4 @@
-"""The hook that the panel answers; all that its entry point names. It imports no web framework: engines load it, too."""
+"""The hook that the panel answers; all that its entry point names. No web framework here: engines load it, too."""
 
 from __future__ import annotations
 

@@ -6,13 +6,15 @@ import json
 import os
 import random
 import secrets
+import socket
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import ROUND_DOWN, Decimal
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from ..store.vault import Vault
 from ..trader import CopyTrader
 from ..views import AccountState, LeaderOrderView, book_json
 from .audit import audit
+from .children import Child, copytrade_command
 from .local import ScriptedLeader, call_json, simulators
 from .output import book_table, say, show
 
@@ -40,10 +43,13 @@ PAUSE_SEC = 4.0
 @click.option("--json", "as_json", is_flag=True, help="Print the closed books as JSON.")
 @click.option("--binance-followers", default=2, show_default=True, type=click.IntRange(0, 200))
 @click.option("--bitget-followers", default=2, show_default=True, type=click.IntRange(0, 90))
+@click.option("--panel-port", default=8080, show_default=True, type=click.IntRange(1, 65_535), help="Of the panel.")
 @click.option(
     "--seed", default=None, type=int, help="Of the simulators' untidiness; printed, so that a run can be repeated."
 )
-def demo(once: bool, as_json: bool, binance_followers: int, bitget_followers: int, seed: int | None) -> None:
+def demo(
+    once: bool, as_json: bool, binance_followers: int, bitget_followers: int, panel_port: int, seed: int | None
+) -> None:
     """Show copies happen on this machine: simulated exchanges over their real wire protocols, no keys needed."""
     # With --json standard output carries nothing else.
     console = Console(stderr=as_json, highlight=False)
@@ -64,7 +70,8 @@ def demo(once: bool, as_json: bool, binance_followers: int, bitget_followers: in
                     if problems:
                         raise SystemExit(1)
                 else:
-                    _go_on(trader, leader, data_dir, console, random.Random(seed))
+                    with _panel(data_dir, panel_port, console):
+                        _go_on(trader, leader, data_dir, console, random.Random(seed))
 
 
 @contextmanager
@@ -84,6 +91,43 @@ def _engine(data_dir: Path, sims: Mapping[str, Any], console: Console) -> Iterat
             yield trader
         finally:
             server.stop()
+
+
+@contextmanager
+def _panel(data_dir: Path, port: int, console: Console) -> Iterator[None]:
+    """Serve the panel of another package beside the demo, where one is installed."""
+    if not entry_points(group="copytrade.commands", name="panel"):
+        console.print("No panel is installed (copytrade-webapp); the closed books are printed here.")
+        yield
+        return
+    command = copytrade_command(
+        "panel", "--json", "--login-link", "--bind", f"127.0.0.1:{_free_port(port)}", data_dir=data_dir
+    )
+    with console.status("starting the panel"):
+        child = Child("panel", command)
+        try:
+            told = child.ready()
+        except ConfigError as error:
+            console.print(f"{error.message}; the closed books are printed here.")
+            yield
+            return
+    try:
+        console.print(f"The panel is at [bold]{told['url']}[/bold]; open this link to log in (it works once):")
+        # Not wrapped, so that a terminal recognises it whole.
+        console.print(f"  {told['login']}", soft_wrap=True)
+        yield
+    finally:
+        child.end(20)
+
+
+def _free_port(wanted: int) -> int:
+    """Return *wanted*, or another port where somebody listens there already."""
+    for port in (wanted, 0):
+        with socket.socket() as trial, suppress(OSError):
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(("127.0.0.1", port))
+            return int(trial.getsockname()[1])
+    return wanted
 
 
 def add_accounts(trader: TraderApi, sims: Mapping[str, Any]) -> None:

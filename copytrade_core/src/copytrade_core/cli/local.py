@@ -5,10 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import queue
-import subprocess
-import sys
-import threading
 import time
 import urllib.parse
 import urllib.request
@@ -17,34 +13,20 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from ..errors import ConfigError
-
-START_SEC = 60
+from .children import Child, copytrade_command
 
 
 @contextmanager
 def simulators(binance_followers: int, bitget_followers: int, seed: int) -> Iterator[dict[str, Any]]:
     """Run ``copytrade simulate`` in a process of its own; yields what it says of itself."""
-    command = [sys.executable, "-m", "copytrade_core.cli.main", "simulate", "--json", "--port", "0"]
+    command = copytrade_command("simulate", "--json", "--port", "0")
     command += ["--binance-followers", str(binance_followers), "--bitget-followers", str(bitget_followers)]
     command += ["--seed", str(seed)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    child = Child("simulators", command)
     try:
-        assert process.stdout is not None
-        lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True, name="simulators").start()  # type: ignore[union-attr]
-        try:
-            line = lines.get(timeout=START_SEC)
-        except queue.Empty:
-            line = ""
-        if not line:
-            raise ConfigError("the simulators did not start; what they said is above")
-        yield json.loads(line)
+        yield child.ready()
     finally:
-        process.terminate()
-        process.wait(20)
-        if process.stdout is not None:
-            process.stdout.close()
+        child.end(20)
 
 
 class ScriptedLeader:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,8 +15,6 @@ from copytrade_core.errors import ConfigError
 
 from ..access.store import PanelStore
 from ..settings import PanelSettings, check_bind
-
-READY_VARIABLE = "COPYTRADE_PANEL_SAYS"
 
 
 class PanelServer(BaseApplication):  # type: ignore[misc]
@@ -80,8 +77,3 @@ def new_login_link(settings: PanelSettings) -> str:
         return f"{settings.url}/login#code={store.add_login_code()}"
     finally:
         store.close()
-
-
-def panel_command(data_dir: Path, *arguments: str) -> list[str]:
-    """Return what starts the panel as a process of its own."""
-    return [sys.executable, "-m", "copytrade_core.cli.main", "--data-dir", str(data_dir), "panel", *arguments]
