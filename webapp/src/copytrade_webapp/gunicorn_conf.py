@@ -27,7 +27,8 @@ limit_request_line = 2048
 limit_request_fields = 50
 limit_request_field_size = 8190  # a forwarded client certificate needs some
 header_map = "drop"
-umask = 0o077
+# The socket is for the proxy, by its group; what the panel keeps is its own (access/store.py says so of each file).
+umask = 0o007 if bind.startswith("unix:") else 0o077
 # A worker that writes its sign of life to a slow disk looks dead.
 worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
