@@ -66,7 +66,7 @@ def feed(tmp_path):
 def test_an_observer_is_told_what_was_journalled_with_amounts_as_text(feed):
     watcher = Watcher()
 
-    feed(watcher).publish("copy", "filled", filled_base=Decimal("0.00000001"))
+    feed(watcher).publish("copy", "filled", what="copy_moved", filled_base=Decimal("0.00000001"))
 
     event = watcher.told.get(timeout=10)
     assert (event["kind"], event["text"], event["filled_base"]) == ("copy", "filled", "0.00000001")
@@ -77,7 +77,7 @@ def test_an_observer_is_told_what_was_journalled_with_amounts_as_text(feed):
 def test_an_observer_takes_only_the_parameters_that_it_wants(feed):
     counter = Counter()
 
-    feed(counter).publish("copy", "filled")
+    feed(counter).publish("copy", "filled", what="copy_moved")
 
     assert counter.told.get(timeout=10) == "something happened"
 
@@ -87,8 +87,8 @@ def test_an_observer_that_fails_keeps_nothing_from_the_others(feed, error):
     watchers = Watcher(), Watcher()
     started = feed(watchers[0], Breaker(error), watchers[1])
 
-    started.publish("copy", "first")
-    started.publish("copy", "second")
+    started.publish("copy", "first", what="copy_moved")
+    started.publish("copy", "second", what="copy_moved")
 
     for watcher in watchers:
         assert [watcher.told.get(timeout=10)["text"] for _ in range(2)] == ["first", "second"]

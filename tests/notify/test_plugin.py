@@ -39,11 +39,11 @@ def test_an_alarm_of_the_engine_arrives(configured, robot, tmp_path):
     feed = Feed(Clock(), journal, plugins)
     feed.start()
     try:
-        feed.publish("account", "nobody asked for this")
-        feed.alarm("the leader is not heard", reason_kind="silent")
+        feed.publish("account", "nobody asked for this", what="account_paused")
+        feed.alarm("the leader is not heard", what="leader_not_heard")
 
         (event,) = robot.next().body["events"]
-        assert (event["kind"], event["text"], event["reason_kind"]) == ("alarm", "the leader is not heard", "silent")
+        assert (event["kind"], event["text"], event["what"]) == ("alarm", "the leader is not heard", "leader_not_heard")
     finally:
         feed.stop()
         journal.close()

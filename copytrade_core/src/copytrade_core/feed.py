@@ -42,10 +42,14 @@ class Feed:
             self._queue.put(None)
             self._thread.join(20)
 
-    def publish(self, kind: str, text: str, **data: Any) -> None:
-        """Record an event; returns at once. Subscribers hear of it when it is on disk."""
+    def publish(self, kind: str, text: str, *, what: str, **data: Any) -> None:
+        """Record an event; returns at once. Subscribers hear of it when it is on disk.
+
+        :param what: the event's own word in the table of `kinds`, which says it in other languages.
+        :param data: the figures that its sentence wants, and whatever else programs may need.
+        """
         wall_ms = self._clock.wall_ms()
-        plain: dict[str, Any] = to_wire(data)
+        plain: dict[str, Any] = to_wire({"what": what, **data})
         log.log(logging.WARNING if kind in ("alarm", "halt") else logging.INFO, "%s: %s", kind, text)
 
         def insert(connection: Connection) -> FeedEvent:
@@ -58,9 +62,9 @@ class Feed:
             lambda done: self._tell(done.result()) if not done.exception() else None
         )
 
-    def alarm(self, text: str, **data: Any) -> None:
+    def alarm(self, text: str, *, what: str, **data: Any) -> None:
         """Publish something that a person should look at."""
-        self.publish("alarm", text, **data)
+        self.publish("alarm", text, what=what, **data)
 
     def subscribe(self, handler: Callable[[FeedEvent], Any]) -> Callable[[], None]:
         """Have *handler* called for each event from now on; it only enqueues. Returns what ends it."""

@@ -64,6 +64,7 @@ from .views import (
     RestoredView,
     StatusView,
     VerifyView,
+    plain_fraction,
 )
 from .workers import Ticker
 
@@ -224,9 +225,14 @@ class CopyTrader(TraderApi):
             try:
                 self._watch(record)
             except CopytradeError as error:
-                self._feed.alarm(f"the leader cannot be opened: {error.message}")
+                self._feed.alarm(
+                    f"the leader cannot be opened: {error.message}",
+                    what="leader_not_opened",
+                    reason_kind=error.kind,
+                    reason=error.message,
+                )
         threading.Thread(target=self._recover, name="recovery", daemon=True).start()
-        self._feed.publish("engine", "the engine has started")
+        self._feed.publish("engine", "the engine has started", what="engine_started")
         return self
 
     def close(self) -> None:
@@ -244,7 +250,7 @@ class CopyTrader(TraderApi):
         self._exchanges.stop()
         self._retention.stop()
         if not self._journal.broken:
-            self._feed.publish("engine", "the engine has stopped")
+            self._feed.publish("engine", "the engine has stopped", what="engine_stopped")
         self._feed.stop()
         self._journal.close()
         self._data_lock.release()
@@ -327,7 +333,8 @@ class CopyTrader(TraderApi):
                 )
         with self._leader_lock:
             record = self._vault.set_leader(LeaderRecord(exchange=exchange, environment=environment, uid=uid), fields)
-            self._feed.publish("leader", f"the leader is now {opened.label}", exchange=exchange, env=env)
+            text = f"the leader is now {opened.label}"
+            self._feed.publish("leader", text, what="leader_set", label=opened.label, exchange=exchange, env=env)
             watcher = self._watch(record)
         watcher.wait_until_heard()
         return watcher.view()
@@ -352,7 +359,7 @@ class CopyTrader(TraderApi):
             since_ms = exchange_clock.latest_ms()
             self._vault.set_copying(True, since_ms)
             self._gate.open(EVERYBODY)
-        self._feed.publish("copying", "copying was started", running=True)
+        self._feed.publish("copying", "copying was started", what="copying_started", running=True)
         exchange_clock.wait_until_past(since_ms)  # whoever sees this return may count on the next order
         return True
 
@@ -363,7 +370,7 @@ class CopyTrader(TraderApi):
             self._vault.set_copying(False, self._vault.copying_since_ms)
             self._gate.shut(EVERYBODY, "stopped", "copying was stopped")
             self._dispatcher.look_again()
-        self._feed.publish("copying", "copying was stopped", running=False)
+        self._feed.publish("copying", "copying was stopped", what="copying_stopped", running=False)
         return False
 
     # --- looking ---
@@ -554,7 +561,7 @@ class CopyTrader(TraderApi):
         except JournalError:
             return None  # halted; the order is found again after the restart
         self._dispatcher.planned(self._jobs(order_id, order, decision, copies, watcher, now_ns, now_ms))
-        self._publish_order(order_id, order, decision)
+        self._publish_order(order_id, order, decision, heard_ms)
         return order_id
 
     def _jobs(
@@ -583,13 +590,27 @@ class CopyTrader(TraderApi):
             if copy["state"] == CopyState.PLANNED and decision.share is not None
         ]
 
-    def _publish_order(self, order_id: int, order: FoldedOrder, decision: Decision) -> None:
+    def _publish_order(self, order_id: int, order: FoldedOrder, decision: Decision, heard_ms: int | None) -> None:
         share = "" if decision.share is None else f", {float(decision.share):.4%} of the balance before it"
         text = f"the leader's {order.side} of {format(order.filled_base, 'f')} {self._settings.symbol.base}{share}"
         if decision.reason:
             text = f"{text}: {decision.reason}"
-        data = {"event_id": str(order_id), "state": decision.state.value, "reason_kind": decision.reason_kind}
-        if decision.state in (LeaderOrderState.UNDECIDED, LeaderOrderState.STALE):
+        state = decision.state
+        data: dict[str, Any] = {
+            "what": f"order_{state.lower()}",
+            "event_id": str(order_id),
+            "state": state.value,
+            "side": order.side.value,
+            "filled_base": order.filled_base,
+            "base": self._settings.symbol.base,
+            "share_percent": None if decision.share is None else plain_fraction(decision.share * 100, 4),
+            "symbol": order.exchange_symbol,
+            "order_type": order.order_type,
+            "age_sec": None if heard_ms is None else round(heard_ms / 1000),
+            "reason_kind": decision.reason_kind,
+            "reason": decision.reason,
+        }
+        if state in (LeaderOrderState.UNDECIDED, LeaderOrderState.STALE):
             self._feed.alarm(text, **data)
         else:
             self._feed.publish("leader_order", text, **data)
@@ -611,7 +632,8 @@ class CopyTrader(TraderApi):
                     log.warning("the leader's exchange does not answer yet: %s", error.message)
             if found:
                 self._dispatcher.recover(found, self._recovered_deadline_ns)
-                self._feed.publish("engine", f"{len(found)} copies of an earlier run are being settled")
+                text = f"{len(found)} copies of an earlier run are being settled"
+                self._feed.publish("engine", text, what="copies_recovered", count=len(found))
         except BaseException as error:
             self._thread_died("recovery", error)
 
@@ -672,7 +694,9 @@ class CopyTrader(TraderApi):
         leads = watcher is not None and watcher.opened is opened
         kind = f"clock:{opened.label}"
         if opened.jumped_ms:
-            self._feed.alarm(f"the clock towards {opened.label} jumped by {opened.jumped_ms:.0f} ms")
+            jump_ms = round(opened.jumped_ms)
+            text = f"the clock towards {opened.label} jumped by {jump_ms} ms"
+            self._feed.alarm(text, what="clock_jumped", label=opened.label, jump_ms=jump_ms)
         if opened.clock.is_known:
             self._halts.end(kind)
         elif opened.clock.was_measured:
@@ -692,9 +716,11 @@ class CopyTrader(TraderApi):
                 self._gate.open(HALT)
         self._dispatcher.look_again()
         if began:
-            self._feed.publish("halt", f"halted: {halt.reason}; it ends with {halt.ends_when}", halt_kind=halt.kind)
+            text = f"halted: {halt.reason}; it ends with {halt.ends_when}"
+            self._feed.publish("halt", text, what="halt_began", halt_kind=halt.kind, halt=halt.reason)
         else:
-            self._feed.publish("engine", f"no longer halted: {halt.reason}", halt_kind=halt.kind)
+            text = f"no longer halted: {halt.reason}"
+            self._feed.publish("engine", text, what="halt_ended", halt_kind=halt.kind, halt=halt.reason)
 
     # --- inside: views ---
 

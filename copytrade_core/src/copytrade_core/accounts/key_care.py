@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from ..clock import NS_PER_SEC, Clock
 from ..connector import Connector
@@ -147,7 +148,13 @@ class KeyCare:
                     connector.close()
         except AuthenticationFailed as error:
             if key.is_leader:
-                self._warn_daily(key, error.kind, f"the leader's key was refused: {error.message}")
+                self._warn_daily(
+                    key,
+                    error.kind,
+                    f"the leader's key was refused: {error.message}",
+                    what="leader_key_refused",
+                    reason=error.message,
+                )
             else:
                 # A verify tells a bad key from a fault of ours, and disables it.
                 self._accounts.suspect(AccountId(key.id), 0.0)
@@ -169,14 +176,15 @@ class KeyCare:
             kind, sentence = excess
             if key.is_leader:
                 # It only reads for us: not to hear the leader any more would be the greater harm.
-                self._warn_daily(key, kind, f"the leader: {sentence}")
+                self._warn_daily(key, kind, f"the leader: {sentence}", what="leader_key_too_strong", reason=sentence)
             else:
                 self._accounts.disable(AccountId(key.id), kind, sentence)
         days = _days_left(permissions, key.opened)
         if days is not None and days < EXPIRY_WARNING_DAYS:
-            self._warn_daily(key, "key_expires", f"{key.name}: its key ends in {days} days: make a new one")
+            text = f"{key.name}: its key ends in {days} days: make a new one"
+            self._warn_daily(key, "key_expires", text, what="key_expires", name=key.name, days=days)
 
-    def _warn_daily(self, key: Asked, kind: str, text: str) -> None:
+    def _warn_daily(self, key: Asked, kind: str, text: str, *, what: str, **data: Any) -> None:
         """Raise an alarm, but not for the same thing twice a day, however often the engine is started."""
         fact = f"{kind}/{key.id}"
         now_ms = self._clock.wall_ms()
@@ -185,7 +193,8 @@ class KeyCare:
         if last_ms <= now_ms < last_ms + DAY_MS * 9 // 10:
             return
         self._journal.write(lambda connection: rows.remember(connection, fact, str(now_ms)))
-        self._feed.alarm(text, account_id="" if key.is_leader else key.id, reason_kind=kind)
+        account_id = "" if key.is_leader else key.id
+        self._feed.alarm(text, what=what, account_id=account_id, reason_kind=kind, **data)
 
     def _next_ns(self, asked_id: str, *, is_first: bool) -> int:
         """In a day; the first time earlier by up to half of one, so that all are spread over it afterwards."""

@@ -147,7 +147,14 @@ class AccountService:
             try:
                 self._install(record)
             except CopytradeError as error:
-                self._feed.alarm(f"the account {record.name} cannot be opened: {error.message}", account_id=record.id)
+                self._feed.alarm(
+                    f"the account {record.name} cannot be opened: {error.message}",
+                    what="account_not_opened",
+                    name=record.name,
+                    account_id=record.id,
+                    reason_kind=error.kind,
+                    reason=error.message,
+                )
         self._poller.start()
         self.warm_up()
 
@@ -227,7 +234,7 @@ class AccountService:
             credentials,
         )
         self._install(record)
-        self._feed.publish("account", f"the account {name} was added", account_id=record.id)
+        self._tell(record, "account_added", f"the account {name} was added")
         return record
 
     def update(
@@ -269,13 +276,13 @@ class AccountService:
         self._vault.remove_account(follower.id)
         self._remove_runtime(follower.id)
         self._on_change(follower.id)
-        self._feed.publish("account", f"the account {follower.record.name} was removed", account_id=follower.id)
+        self._tell(follower.record, "account_removed", f"the account {follower.record.name} was removed")
 
     def pause(self, account_id: str) -> None:
         """Returns when no new order of this account can leave."""
         follower = self.find(account_id)
         self._replace(self._vault.update_account(follower.id, None, paused=True))
-        self._feed.publish("account", f"{follower.record.name} was paused", account_id=follower.id)
+        self._tell(follower.record, "account_paused", f"{follower.record.name} was paused")
 
     def resume(self, account_id: str) -> None:
         """Copy to this account again, from orders on that the leader places after this moment."""
@@ -283,7 +290,7 @@ class AccountService:
         clock = self._dating_clock(follower.opened)
         resumed_ms = clock.latest_ms()
         self._replace(self._vault.update_account(follower.id, None, paused=False, resumed_ms=resumed_ms))
-        self._feed.publish("account", f"{follower.record.name} was resumed", account_id=follower.id)
+        self._tell(follower.record, "account_resumed", f"{follower.record.name} was resumed")
         clock.wait_until_past(resumed_ms)  # whoever sees this return may count on the next order
 
     def verify(self, account_id: str) -> VerifyView:
@@ -322,7 +329,7 @@ class AccountService:
         self._replace(record)
         self._on_verified(record.id, follower.opened, check.permissions)
         if was_shut:
-            self._feed.publish("account", f"{record.name} is verified", account_id=record.id)
+            self._tell(record, "account_verified", f"{record.name} is verified")
             self._pool.submit(self._subscribe, record.id)
             self.warm_up()
         return VerifyView(
@@ -346,7 +353,12 @@ class AccountService:
         except NotFound:
             return
         self._feed.alarm(
-            f"{follower.record.name} was disabled: {message}", account_id=account_id, reason_kind=kind, reason=message
+            f"{follower.record.name} was disabled: {message}",
+            what="account_disabled",
+            name=follower.record.name,
+            account_id=account_id,
+            reason_kind=kind,
+            reason=message,
         )
 
     def met(self, account_id: AccountId, client_order_id: str, created_ms: int) -> None:
@@ -430,6 +442,9 @@ class AccountService:
 
     # --- inside ---
 
+    def _tell(self, record: AccountRecord, what: str, text: str, **data: Any) -> None:
+        self._feed.publish("account", text, what=what, name=record.name, account_id=record.id, **data)
+
     def _install(self, record: AccountRecord) -> None:
         opened = self._exchanges.get(record.exchange, record.environment)
         connector = opened.exchange.open_connector(record.id, self._vault.credentials(record.id))
@@ -511,8 +526,12 @@ class AccountService:
             return
         except ExchangeError as error:
             # The stream keeps trying by itself; until it is up the account is polled.
-            self._feed.publish(
-                "account", f"{follower.record.name} is polled for now: {error.message}", account_id=account_id
+            self._tell(
+                follower.record,
+                "account_polled",
+                f"{follower.record.name} is polled for now: {error.message}",
+                reason_kind=error.kind,
+                reason=error.message,
             )
         if self.get(account_id) is None and (stream := self._streams.get(follower.opened)):
             stream.remove(account_id)  # it was removed meanwhile

@@ -102,7 +102,7 @@ class Decisions:
                     reason=f"settled as not executed by {who}",
                 )
             )
-        self._feed.publish("copy", f"{row.account_name}: settled by {who}", copy_id=copy_id)
+        self._tell(row, "copy_settled", f"{row.account_name}: settled by {who}", who)
         return self._view(copy_id)
 
     def leave(self, copy_id: str, by: str) -> CopyView:
@@ -111,7 +111,7 @@ class Decisions:
         who, wall_ms = by or SOMEBODY, self._clock.wall_ms()
         if not self._journal.write(lambda connection: rows.leave(connection, copy_id, who, wall_ms)):
             raise Conflict(_not_open(self._row(copy_id)), field="id")
-        self._feed.publish("copy", f"{row.account_name}: left as it is by {who}", copy_id=copy_id)
+        self._tell(row, "copy_left", f"{row.account_name}: left as it is by {who}", who)
         return self._view(copy_id)
 
     def copy_now(self, copy_id: str, by: str) -> CopyView:
@@ -125,7 +125,7 @@ class Decisions:
         if not self._journal.write(lambda connection: rows.copy_again(connection, row, new_id, who, wall_ms)):
             raise Conflict(_not_open(self._row(copy_id)), field="id")
         self._send([{**row._mapping, "id": new_id}], row.share, row.created_ms)
-        self._feed.publish("copy", f"{row.account_name}: copied now, asked by {who}", copy_id=new_id)
+        self._tell(row, "copied_now", f"{row.account_name}: copied now, asked by {who}", who, new_id)
         return self._view(new_id)
 
     def copy_all_now(self, order: LeaderOrderView, by: str) -> None:
@@ -173,7 +173,19 @@ class Decisions:
             raise Conflict("this order is not (or no longer) waiting for its share", field="id")
         planned = [copy | {"leader_order_id": order_id} for copy in copies if copy["state"] == CopyState.PLANNED]
         self._send(planned, share, created_ms)
-        self._feed.publish("leader_order", f"the share of order {order.id} was given by {who}", event_id=order.id)
+        text = f"the share of order {order.id} was given by {who}"
+        self._feed.publish("leader_order", text, what="share_given", event_id=order.id, by=who)
+
+    def _tell(self, row: Row[Any], what: str, text: str, who: str, copy_id: str = "") -> None:
+        self._feed.publish(
+            "copy",
+            text,
+            what=what,
+            account=row.account_name,
+            account_id=row.account_id,
+            copy_id=copy_id or row.id,
+            by=who,
+        )
 
     def _check_may_copy(self, row: Row[Any]) -> None:
         """Refuse a copy by a person that could not leave, or that could double an order.

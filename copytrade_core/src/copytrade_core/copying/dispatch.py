@@ -52,7 +52,7 @@ from ..model import (
 from ..settings import Settings
 from ..store import book as rows
 from ..store.journal import Journal
-from ..views import CopyState
+from ..views import CopyState, plain_fraction
 from ..workers import Mailbox, OnDeath
 from .gate import CopyGate
 from .jobs import Job
@@ -524,7 +524,14 @@ class Dispatcher:
             if outcome.whole_address:
                 self._hold(job.exchange_label, outcome)
             elif outcome.banned:
-                self._feed.alarm(f"{job.account_name}: {outcome.message}", account_id=job.account_id)
+                self._feed.alarm(
+                    f"{job.account_name}: {outcome.message}",
+                    what="request_refused",
+                    account=job.account_name,
+                    account_id=job.account_id,
+                    reason_kind=outcome.kind,
+                    reason=outcome.message,
+                )
             self._not_sent(lane, job, outcome, retry=not outcome.banned, wait_sec=outcome.retry_after_sec)
         elif isinstance(outcome, ClockSkewed):
             # The same clock would be refused again.
@@ -563,7 +570,7 @@ class Dispatcher:
             )
 
         self._journal.submit(write)
-        self._publish(job, "accepted; its fills are being read")
+        self._publish(job, "fills_awaited", "accepted; its fills are being read")
         self._ask_about(job, accepted=True)
 
     def _not_sent(self, lane: Lane, job: Job, error: CopytradeError, *, retry: bool, wait_sec: float) -> None:
@@ -588,7 +595,7 @@ class Dispatcher:
         )
         job.state = CopyState.UNKNOWN
         self._evidence(job, "unknown", f"{error.kind}: {error.message}")  # its row will say how it ended
-        self._publish(job, f"not known yet, the exchange is being asked: {error.message}")
+        self._publish(job, error.kind, f"not known yet, the exchange is being asked: {error.message}")
         self._ask_about(job, accepted=False)
 
     def _overdue(self, lane: Lane, job: Job, attempt: int) -> None:
@@ -601,7 +608,7 @@ class Dispatcher:
         self._write_answer(
             job, "refused" if state is CopyState.REJECTED else "not_sent", answer, state, error.kind, error.message
         )
-        self._finished(lane, job, state, error.message)
+        self._finished(lane, job, state, error.kind, error.message)
 
     def _write_answer(self, job: Job, outcome: str, answer: str, state: CopyState, kind: str, reason: str) -> None:
         copy_id, n, wall_ms, latency = job.copy_id, job.attempts, self._clock.wall_ms(), dict(job.latency_ms)
@@ -615,7 +622,7 @@ class Dispatcher:
     def _refuse(self, job: Job, state: CopyState, kind: str, reason: str, **inputs: Any) -> None:
         """End a copy of which nothing is (any more) on the wire."""
         self._move(job, state, kind=kind, reason=reason, **inputs)
-        self._publish(job, reason)
+        self._publish(job, kind, reason, computed=inputs.get("computed"))
 
     def _move(self, job: Job, state: CopyState, *, kind: str, reason: str, **values: Any) -> Future[bool]:
         copy_id, wall_ms = job.copy_id, self._clock.wall_ms()
@@ -681,6 +688,8 @@ class Dispatcher:
         if was_late:
             self._feed.alarm(
                 f"an order of {job.account_name} that seemed never to have arrived was executed after all",
+                what="copy_found_late",
+                account=job.account_name,
                 copy_id=job.copy_id,
                 account_id=job.account_id,
             )
@@ -694,14 +703,20 @@ class Dispatcher:
     def _absent(self, job: Job) -> None:
         reason = "the order never reached the exchange"
         self._move(job, CopyState.FAILED, kind="never_arrived", reason=reason)
-        self._finished(self._lane(job.account_id), job, CopyState.FAILED, reason)
+        self._finished(self._lane(job.account_id), job, CopyState.FAILED, "never_arrived", reason)
 
     def _undecided(self, job: Job, what: str) -> None:
         reason = f"it could not be found out whether the order was executed: {what}"
         self._move(job, CopyState.NEEDS_PERSON, kind="undecided", reason=reason)
         lane = self._lane(job.account_id)
         self._release(lane, job)
-        self._feed.alarm(f"{job.account_name}: {reason}", copy_id=job.copy_id, account_id=job.account_id)
+        self._feed.alarm(
+            f"{job.account_name}: {reason}",
+            what="copy_undecided",
+            account=job.account_name,
+            copy_id=job.copy_id,
+            account_id=job.account_id,
+        )
 
     def _evidence(self, job: Job, kind: str, text: str) -> None:
         copy_id, wall_ms = job.copy_id, self._clock.wall_ms()
@@ -721,18 +736,20 @@ class Dispatcher:
 
         def written(done: Future[bool]) -> None:
             if done.exception() is None:
-                self._mailbox.post(self._finished, lane, job, state, reason, report)
+                self._mailbox.post(self._finished, lane, job, state, kind, reason, report)
 
         self._journal.submit(write).add_done_callback(written)
 
-    def _finished(self, lane: Lane, job: Job, state: CopyState, reason: str, report: OrderReport | None = None) -> None:
+    def _finished(
+        self, lane: Lane, job: Job, state: CopyState, kind: str, reason: str, report: OrderReport | None = None
+    ) -> None:
         job.state = state
         self._release(lane, job)
         if report is not None and report.filled_base:
             self._accounts.read_soon(job.account_id)  # the exchange's own word on what the fills left
         if not lane.unknown and lane.active is None:
             self._accounts.settled(job.account_id)
-        self._publish(job, reason, report)
+        self._publish(job, kind, reason, report)
 
     def _release(self, lane: Lane, job: Job) -> None:
         if lane.active is job:
@@ -797,18 +814,33 @@ class Dispatcher:
             if error.banned:
                 self._feed.alarm(
                     f"{label} has shut our address out: nothing is sent there for {error.retry_after_sec:.0f} s",
+                    what="address_banned",
+                    label=label,
+                    seconds=round(error.retry_after_sec),
                     exchange=label,
                 )
 
-    def _publish(self, job: Job, reason: str, report: OrderReport | None = None) -> None:
+    def _publish(
+        self,
+        job: Job,
+        kind: str,
+        reason: str,
+        report: OrderReport | None = None,
+        computed: Fraction | None = None,
+    ) -> None:
+        symbol = self._settings.symbol
         data: Mapping[str, Any] = {
+            "what": "copy_moved",
             "copy_id": job.copy_id,
             "event_id": str(job.leader_order_id),
             "account_id": job.account_id,
             "account": job.account_name,
             "side": job.side.value,
             "state": job.state.value,
+            "reason_kind": kind,
             "reason": reason,
+            "computed": None if computed is None else plain_fraction(computed, 12),
+            "asset": symbol.quote if job.side is Side.BUY else symbol.base,
             "filled_base": report.filled_base if report else None,
             "filled_quote": report.filled_quote if report else None,
         }

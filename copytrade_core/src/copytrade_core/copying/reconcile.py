@@ -266,7 +266,8 @@ class Reconciler:
             text = (
                 "the restored journal lacks no order that an exchange shows; copying starts with `copytrade copy start`"
             )
-        self._feed.publish("engine", text, by=by, orders=_named(orders), not_asked=left)
+        what = "reconciled" if by else "nothing_missing"
+        self._feed.publish("engine", text, what=what, by=by, orders=_named(orders), not_asked=left)
         self._halts.end(HALT_KIND)
 
 

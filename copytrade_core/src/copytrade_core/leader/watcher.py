@@ -249,7 +249,12 @@ class LeaderWatcher:
             stream.add(self._connector)
         except AuthenticationFailed as error:
             self._show(error_kind=error.kind, error=error.message)
-            self._feed.alarm(f"the leader's key is refused: {error.message}", reason_kind=error.kind)
+            self._feed.alarm(
+                f"the leader's key is refused: {error.message}",
+                what="leader_key_refused",
+                reason_kind=error.kind,
+                reason=error.message,
+            )
             self._heard.set()
             self._mailbox.post(self._mailbox.later, REFUSED_RETRY_SEC, self._pool_submit, self._subscribe, stream)
         except ExchangeError as error:
@@ -283,7 +288,9 @@ class LeaderWatcher:
             if isinstance(frame.event, StreamUp):
                 self._connection_up(frame)
             elif isinstance(frame.event, StreamDown):
-                self._feed.publish("leader", f"{frame.connection} is down: {frame.event.reason}")
+                text = f"{frame.connection} is down: {frame.event.reason}"
+                down = {"connection": frame.connection, "reason": frame.event.reason}
+                self._feed.publish("leader", text, what="leader_connection_down", **down)
             else:
                 key = self._key(frame.event)
                 if key not in self._seen_set:
@@ -539,13 +546,18 @@ class LeaderWatcher:
                 self._feed.alarm(
                     f"the leader's balance before order {item.order.exchange_order_id} was reckoned as "
                     f"{format(item.balance, 'f')}, but what came after it says {format(estimates.undone, 'f')}",
+                    what="leader_balance_contradicted",
+                    order_id=item.order.exchange_order_id,
+                    reckoned=item.balance,
+                    stated=estimates.undone,
                     event_id=str(row_id),
                 )
 
     # --- catching up ---
 
     def _connection_up(self, frame: StreamFrame) -> None:
-        self._feed.publish("leader", f"{frame.connection} hears the leader")
+        text = f"{frame.connection} hears the leader"
+        self._feed.publish("leader", text, what="leader_connection_up", connection=frame.connection)
         # What happened before a subscription is never delivered: ask, each time, whatever the other one heard.
         self._catch_up()
 
@@ -611,6 +623,9 @@ class LeaderWatcher:
             self._feed.publish(
                 "gap",
                 f"the leader's orders from {span} were read: {found} had not been heard",
+                what="gap_read",
+                since=wall_text(since_ms),
+                until=wall_text(to_ms),
                 from_ms=since_ms,
                 to_ms=to_ms,
                 found=found,
@@ -698,7 +713,8 @@ class LeaderWatcher:
             return
         # Nothing proves that we hear: orders are held back until the gap has been read.
         self._show(is_caught_up=False, gap_since=wall_text(self._clock.wall_ms()))
-        self._feed.alarm("the leader is not heard: no connection to its events is alive")
+        text = "the leader is not heard: no connection to its events is alive"
+        self._feed.alarm(text, what="leader_not_heard")
         self._catch_up_when_proven()
 
     def _catch_up_when_proven(self) -> None:
@@ -766,7 +782,8 @@ class LeaderWatcher:
             self._mailbox.later(UNEXPLAINED_SEC, self._pool_submit, self._cross_check)
         else:
             self._mismatch_since_ns = 0
-            self._feed.alarm("the leader's balance changed without an event: its orders are being read")
+            text = "the leader's balance changed without an event: its orders are being read"
+            self._feed.alarm(text, what="leader_balance_unexplained")
             self._catch_up()
             self._pool_submit(self._renew)
 
