@@ -38,6 +38,25 @@ def test_a_removed_account_is_told_as_removed_even_when_a_late_figure_of_it_come
     assert (changed, removed) == (frozenset(), (ANNA,))
 
 
+def test_what_a_burst_changed_is_told_in_portions_until_all_of_it_was():
+    changes = Changes()
+    changes.note(AccountId("before"))
+    number, *_ = changes.since(0)
+    burst = [AccountId(f"account-{each}") for each in range(25)]
+    for each in burst:
+        changes.note(each)
+
+    portions = []
+    while True:
+        number, changed, _ = changes.since(number, limit=10)
+        if not changed:
+            break
+        portions.append(changed)
+
+    assert [len(each) for each in portions] == [10, 10, 5]
+    assert frozenset().union(*portions) == set(burst)
+
+
 @pytest.mark.slow
 def test_an_engine_tells_of_balances_pauses_copies_and_removals(tmp_path):
     with copying(tmp_path / "data", binance=2, bitget=0, tidy=True) as setup:

@@ -45,6 +45,7 @@ class TraderApi(ABC):
     def list_changes(self, after: int = 0) -> AccountChanges:
         """Return the accounts that changed after the change numbered *after*; 0 returns all of them.
 
+        Where many changed, some of them; the others come when the returned number is asked about.
         The numbers begin anew with each engine: after a lost connection ask from 0 again.
         """
 

@@ -6,6 +6,8 @@ import threading
 
 from ..model import AccountId
 
+AT_ONCE = 200
+
 
 class Changes:
     """Numbers the changes of all accounts. Thread-safe; the numbers begin anew with each engine."""
@@ -28,9 +30,20 @@ class Changes:
             self._changed.pop(account_id, None)
             self._removed[account_id] = self._number
 
-    def since(self, after: int) -> tuple[int, frozenset[AccountId], tuple[AccountId, ...]]:
-        """Return the newest number, and the accounts that changed and were removed after the number *after*."""
+    @property
+    def number(self) -> int:
+        """The newest number."""
         with self._lock:
-            changed = frozenset(each for each, number in self._changed.items() if number > after)
+            return self._number
+
+    def since(self, after: int, limit: int = AT_ONCE) -> tuple[int, frozenset[AccountId], tuple[AccountId, ...]]:
+        """Return which accounts changed and were removed after the number *after*, and the number to go on from.
+
+        At most *limit* of those that changed, the longest waiting first: what a burst changed is told in small
+        portions, so that telling it does not hold up the next burst.
+        """
+        with self._lock:
+            waiting = sorted((number, each) for each, number in self._changed.items() if number > after)
             removed = tuple(each for each, number in self._removed.items() if number > after)
-            return self._number, changed - set(removed), removed
+            number = self._number if len(waiting) <= limit else waiting[limit - 1][0]
+            return number, frozenset(each for _, each in waiting[:limit] if each not in removed), removed

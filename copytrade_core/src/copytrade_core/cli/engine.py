@@ -79,7 +79,8 @@ def _others_make_ready(plugins: Plugins, data_dir: Path) -> dict[str, str]:
     for implementation in plugins.hook.copytrade_on_init.get_hookimpls():
         try:
             # Whoever needs no parameter takes none.
-            noted |= implementation.function(*([str(data_dir)] if implementation.argnames else []))
+            answer: Any = implementation.function(*([str(data_dir)] if implementation.argnames else []))
+            noted.update(answer)
         except CopytradeError as error:
             raise ConfigError(
                 f"{data_dir} was made, but the plug-in {implementation.plugin_name} says: {error.message}"
