@@ -112,16 +112,16 @@ def test_on_prod_a_key_with_too_many_or_too_few_rights_is_refused(rest, on_prod,
     assert caught.value.kind == kind
 
 
-def test_a_key_that_works_everywhere_or_ends_soon_is_warned_of(rest, on_prod):
+def test_a_key_that_works_everywhere_or_ends_soon_is_told_of(rest, on_prod):
     rights = recorded("api_restrictions") | {
         "ipRestrict": False,
         "tradingAuthorityExpirationTime": NOW_MS + 3 * DAY_MS + 60_000,
     }
     rest.on |= {ACCOUNT: ok(recorded("account")), RIGHTS: ok(rights)}
 
-    warnings = on_prod.verify().warnings
+    found = on_prod.verify().permissions
 
-    assert len(warnings) == 2 and "3 days" in warnings[1]
+    assert (found.ip_restricted, found.expires_ms) == (False, NOW_MS + 3 * DAY_MS + 60_000)
 
 
 def test_a_restriction_that_is_missing_from_the_answer_is_not_taken_for_harmless(rest, on_prod):

@@ -25,7 +25,7 @@ from copytrade_core.cli.main import main
 from copytrade_core.codec import dumps_exact
 from copytrade_core.control.server import ControlServer
 from copytrade_core.errors import EngineHalted, InvalidRequest
-from copytrade_core.model import Environment, Side
+from copytrade_core.model import Environment, KeyWarning, Side
 from copytrade_core.views import (
     AccountState,
     AccountView,
@@ -50,6 +50,7 @@ API_KEY, API_SECRET, PASSPHRASE = "KEYabcdefghijkl", "SECRETabcdefghijkl", "PASS
 
 WANG = "6f1c2a3e-1111-2222-3333-444455556666"
 ALICE = "7f1c2a3e-1111-2222-3333-444455556666"
+ENDS_SOON = KeyWarning(kind="key_expires", text="its key ends in 5 days", data={"days": 5})
 
 
 def a_field(name: str, **changes: Any) -> dict[str, Any]:
@@ -346,7 +347,11 @@ def test_a_wrong_file_is_one_sentence_without_what_it_held(run: Any, trader: Fak
 
 def test_verify_says_ok_or_fails(run: Any, trader: FakeTrader) -> None:
     trader.answers["verify_account"] = VerifyView(
-        ok=True, uid="1", free_base=Decimal("0.123"), free_quote=Decimal("50000.0"), warnings=("bound to no address",)
+        ok=True,
+        uid="1",
+        free_base=Decimal("0.123"),
+        free_quote=Decimal("50000.0"),
+        warnings=(KeyWarning(kind="key_any_address", text="bound to no address"),),
     )
     good = run("accounts", "verify", "Alice", "--json")
     trader.answers["verify_account"] = VerifyView(ok=False, error_kind="wrong_secret", error="the signature is wrong")
@@ -701,10 +706,12 @@ def test_a_share_that_is_no_plain_number_is_refused(text):
 
 
 def test_what_should_be_mended_about_a_key_is_listed_with_the_accounts(run: Any, trader: FakeTrader) -> None:
-    trader.answers["list_accounts"] = [an_account(1, name="Anna", warnings=("its key ends in 5 days",))]
+    trader.answers["list_accounts"] = [an_account(1, name="Anna", warnings=(ENDS_SOON,))]
 
     assert "Anna: its key ends in 5 days" in run("accounts", "list").output
-    assert json.loads(run("accounts", "list", "--json").output)[0]["warnings"] == ["its key ends in 5 days"]
+    assert json.loads(run("accounts", "list", "--json").output)[0]["warnings"] == [
+        {"kind": "key_expires", "text": "its key ends in 5 days", "days": 5}
+    ]
 
 
 def a_restored_view(**changes: Any) -> RestoredView:

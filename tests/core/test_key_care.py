@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from copytrade_core import AuthenticationFailed, KeyPermissions, OutcomeUnknown
+from copytrade_core import AuthenticationFailed, KeyPermissions, KeyWarning, OutcomeUnknown
 from copytrade_core.accounts import key_care
 from copytrade_core.clock import NS_PER_SEC
 from copytrade_core.views import AccountState
@@ -102,7 +102,9 @@ def test_a_key_that_ends_soon_is_told_of_once_a_day(world, known):
             all_asked(world)
             until(lambda t=trader: alarms(t, "key_expires"))
             assert account(trader).state is AccountState.ACTIVE
-            assert account(trader).warnings == ("its key ends in 5 days: make a new one at the exchange",)
+            assert account(trader).warnings == (
+                KeyWarning(kind="key_expires", text="its key ends in 5 days", data={"days": 5}),
+            )
 
     with engine(world, known) as trader:
         assert [event.text for event in alarms(trader, "key_expires")] == [
@@ -175,3 +177,52 @@ def test_no_answer_is_no_finding_and_is_asked_again(world, known, monkeypatch):
         assert len(asked) == 3
         assert account(trader).state is AccountState.ACTIVE
         assert trader.status().halts == ()
+
+
+def test_a_verify_says_what_the_exchange_does_not_tell(world, known):
+    world.holders["anna"].permissions = KeyPermissions(can_read=True, can_trade=True)
+
+    with engine(world, known) as trader:
+        found = trader.verify_account(account(trader).id)
+
+        assert found.ok
+        assert [warning.kind for warning in found.warnings] == ["key_withdraw_unknown"]
+        assert "withdraw or transfer" in found.warnings[0].text
+        assert account(trader).warnings == ()  # on a test network this is so of every key: it is no news each time
+
+
+@pytest.mark.parametrize("right", ["can_withdraw", "can_transfer"])
+def test_a_key_with_too_many_rights_is_refused_even_if_its_plug_in_does_not_mind(world, known, right):
+    with engine(world, known) as trader:
+        world.holders["anna"].permissions = may(**{right: True})
+
+        found = trader.verify_account(account(trader).id)
+
+        assert (found.ok, found.error_kind) == (False, right)
+        assert account(trader).state is AccountState.DISABLED
+
+
+@pytest.mark.parametrize("right", ["can_withdraw", "can_transfer"])
+def test_a_new_key_with_too_many_rights_does_not_replace_the_old_one(world, known, right):
+    with engine(world, known) as trader:
+        before = account(trader)
+        world.holders["anna"].permissions = may(**{right: True})
+
+        with pytest.raises(AuthenticationFailed) as caught:
+            trader.update_account(before.id, before.version, credentials=keys("anna"))
+
+        assert caught.value.kind == right
+        assert account(trader).version == before.version
+
+
+@pytest.mark.parametrize("right", ["can_withdraw", "can_transfer"])
+def test_a_leaders_key_with_too_many_rights_is_refused(world, known, right):
+    with engine(world, known) as trader:
+        leader_key = trader.get_leader().key_fingerprint
+        world.open("boss", "1000", "1").permissions = may(**{right: True})
+
+        with pytest.raises(AuthenticationFailed) as caught:
+            trader.set_leader("memory", "test", keys("boss"))
+
+        assert caught.value.kind == right
+        assert trader.get_leader().key_fingerprint == leader_key

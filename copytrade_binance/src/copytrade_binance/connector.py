@@ -55,7 +55,6 @@ RECV_WINDOW_MS = 3000
 FENCE_AFTER_WINDOW_MS = 12_000
 DAY_MS = 86_400_000
 PAGE = 1000
-EXPIRY_WARNING_DAYS = 14
 
 
 class BinanceExchange(Exchange):
@@ -145,20 +144,7 @@ class BinanceConnector(Connector):
             uid=parse.uid(payload),
             permissions=permissions,
             balances=parse.account(payload),
-            warnings=self._warnings(permissions, needs_trade),
         )
-
-    def _warnings(self, permissions: KeyPermissions, needs_trade: bool) -> tuple[str, ...]:
-        warnings = []
-        if permissions.can_trade is None and needs_trade:
-            warnings.append("Binance did not say whether the key may trade")
-        if permissions.ip_restricted is False:
-            warnings.append("the key works from any address: bind it to this machine's at Binance")
-        if permissions.expires_ms is not None:
-            days = (permissions.expires_ms - self._clock.now_ms()) // DAY_MS
-            if days < EXPIRY_WARNING_DAYS:
-                warnings.append(f"the key's right to trade ends in {max(0, days)} days")
-        return tuple(warnings)
 
     def balances(self, *, urgent: bool = False) -> BalanceSnapshot:
         return parse.account(self._rest.account(self.signer, Priority.LOOKUP if urgent else Priority.BALANCE))

@@ -12,6 +12,7 @@ from copytrade_core.model import (
     ExecutionReport,
     Fill,
     KeyPermissions,
+    KeyWarning,
     MarketOrder,
     OrderReport,
 )
@@ -71,10 +72,11 @@ class ClassicAccount(AccountFamily):
 
     def key_facts(self) -> KeyFacts:
         info = parse.mapping(self.api.get(SPOT_ACCOUNT_INFO).data)
-        warnings = []
+        warnings: tuple[KeyWarning, ...] = ()
         if info.get("traderType") == "trader":
             self.api.pace.set_limit(SPOT_PLACE_ORDER, LEAD_TRADER_ORDERS_PER_SEC)
-            warnings.append("Bitget lets its own lead traders place one order a second only")
+            text = "Bitget lets its own lead traders place one order a second only"
+            warnings = (KeyWarning(kind="lead_trader", text=text),)
         authorities = info.get("authorities")
         words = frozenset(str(word).lower() for word in authorities) if isinstance(authorities, list) else None
         return KeyFacts(
@@ -87,7 +89,7 @@ class ClassicAccount(AccountFamily):
                 # A string in the documentation, a list in the wild; empty means any address.
                 ip_restricted=bool(info["ips"]) if "ips" in info else None,
             ),
-            warnings=tuple(warnings),
+            warnings=warnings,
         )
 
     def look_up(self, **order_id: str) -> list[OrderReport]:

@@ -252,14 +252,9 @@ class BitgetConnector(Connector):
             raise _refused("no_trade_permission", "the API key may not trade spot")
         if may.can_read is False:
             raise _refused("no_read_permission", "the API key may not read the account")
-        warnings = list(facts.warnings)
-        if may.can_trade is None:
-            warnings.append("Bitget does not tell what this API key may do")
-        if may.ip_restricted is False:
-            warnings.append("the API key is not bound to an IP address")
         # A key's own mark stands in where Bitget does not name the account.
         uid = facts.uid or f"key-{self._fingerprint}"
-        return AccountCheck(uid=uid, permissions=may, balances=self.balances(), warnings=tuple(warnings))
+        return AccountCheck(uid=uid, permissions=may, balances=self.balances(), warnings=facts.warnings)
 
     def key_permissions(self) -> KeyPermissions:
         return self._ask(self._key_facts).permissions

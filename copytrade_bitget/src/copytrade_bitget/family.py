@@ -18,6 +18,7 @@ from copytrade_core.model import (
     ExecutionReport,
     Fill,
     KeyPermissions,
+    KeyWarning,
     MarketOrder,
     OrderReport,
     Symbol,
@@ -36,7 +37,7 @@ class KeyFacts:
 
     uid: str
     permissions: KeyPermissions
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[KeyWarning, ...] = ()
 
 
 class AccountFamily(ABC):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 AccountId = NewType("AccountId", str)  # ours, a UUID as text
 ClientOrderId = NewType("ClientOrderId", str)  # ours, sent with the order; finds a lost one
@@ -281,10 +281,22 @@ class KeyPermissions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyWarning:
+    """Something that should be mended about a key that may still trade."""
+
+    kind: str  # keys the sentence in other languages (`kinds`), which `data` gives its figures
+    text: str  # one English sentence
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountCheck:
-    """What a verify found: who the key belongs to, what it may do, what the account holds."""
+    """What a verify found: who the key belongs to, what it may do, what the account holds.
+
+    What follows from the permissions the engine warns of by itself; ``warnings`` holds what else there is to say.
+    """
 
     uid: str  # the exchange's own id of the account: two keys of one account share it
     permissions: KeyPermissions
     balances: BalanceSnapshot
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[KeyWarning, ...] = ()

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from .accounts.balances import BalanceBook
 from .accounts.changes import Changes
 from .accounts.key_care import LEADER_KEY, Asked, KeyCare
+from .accounts.key_rights import refuse_excess
 from .accounts.service import AccountService, Follower, state_of
 from .api import TraderApi
 from .clock import NS_PER_MS, Clock, ExchangeClock, wall_text
@@ -231,6 +232,10 @@ class CopyTrader(TraderApi):
                     reason_kind=error.kind,
                     reason=error.message,
                 )
+        for report in self._plugins.reports:
+            if report.error:  # a notifier with a wrong file, say: nobody would miss its silence
+                text = f"the plug-in {report.name} does not work: {report.error}"
+                self._feed.alarm(text, what="plugin_failed", name=report.name, reason=report.error)
         threading.Thread(target=self._recover, name="recovery", daemon=True).start()
         self._feed.publish("engine", "the engine has started", what="engine_started")
         return self
@@ -274,12 +279,13 @@ class CopyTrader(TraderApi):
         return [self._account_view(record, last) for record in self._vault.accounts()]
 
     def list_changes(self, after: int = 0) -> AccountChanges:
-        number, changed, removed = self._changes.since(after)  # first: what changes meanwhile is told twice
+        # First: what changes meanwhile is told twice.
+        number, changed, removed = self._changes.since(after) if after else (self._changes.number, frozenset(), ())
         records = [record for record in self._vault.accounts() if not after or record.id in changed]
         with self._journal.reading() as connection:
             last = rows.last_copies_of(connection, {record.id for record in records})
         accounts = tuple(self._account_view(record, last) for record in records)
-        return AccountChanges(number=number, accounts=accounts, removed=removed if after else ())
+        return AccountChanges(number=number, accounts=accounts, removed=removed)
 
     def get_account(self, account_id: str) -> AccountView:
         record = self._accounts.find(account_id).record
@@ -322,8 +328,12 @@ class CopyTrader(TraderApi):
         self._exchanges.ready(opened)
         connector = opened.exchange.open_connector(LEADER, keys)
         # A leader's key only has to read. What it must not do, no key of ours may.
-        uid = connector.verify(needs_trade=False).uid
-        connector.close()
+        try:
+            check = connector.verify(needs_trade=False)
+            refuse_excess(check.permissions)
+        finally:
+            connector.close()
+        uid = check.uid
         for account in self._vault.accounts():
             if (account.exchange, account.environment, account.uid) == (exchange, environment, uid):
                 raise Conflict(
@@ -468,6 +478,7 @@ class CopyTrader(TraderApi):
     def doctor(self) -> list[Finding]:
         return examine(
             settings=self._settings,
+            clock=self._clock,
             since=self._since,
             halts=self._halts.all(),
             exchanges=self._exchanges.all(),
@@ -478,6 +489,8 @@ class CopyTrader(TraderApi):
                 "leader": self._key_care.leader_warnings(),
                 **{f"account {each.record.name}": self._key_care.warnings(each.id) for each in self._accounts.all()},
             },
+            is_copying=self._vault.copying,
+            needs_person=self.status(with_followers=False).needs_person,
         )
 
     # --- what a person decides ---

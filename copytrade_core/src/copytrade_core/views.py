@@ -7,13 +7,14 @@ Times that a person sees are ISO 8601 text in UTC; ages and latencies are number
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from .model import AccountId, Environment, Side
+from .model import AccountId, Environment, KeyWarning, Side
 
 
 class AccountState(StrEnum):
@@ -180,7 +181,7 @@ class AccountView:
     pushed: bool = False  # balances arrive by stream now; otherwise they are polled
     poll_sec: float | None = None  # how often they are read besides; stretched to stay inside the budget
     last_copy: CopyView | None = None
-    warnings: tuple[str, ...] = ()  # what should be mended about its key, which may still trade
+    warnings: tuple[KeyWarning, ...] = ()  # what should be mended about its key, which may still trade
 
     def balance(self, asset: str) -> BalanceView | None:
         return next((balance for balance in self.balances if balance.asset == asset), None)
@@ -246,7 +247,7 @@ class VerifyView:
     free_quote: Decimal | None = None
     error_kind: str = ""
     error: str = ""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[KeyWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,12 +312,17 @@ class PluginView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of `doctor`: ``level`` is ok, warning or error; ``remedy`` says what to do."""
+    """One line of `doctor`: ``level`` is ok, warning or error; ``remedy`` says what to do.
+
+    `kinds` says both in other languages, from ``kind`` and its figures in ``data``.
+    """
 
     check: str
     level: str
     text: str
     remedy: str = ""
+    kind: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 # --- the shapes of the REST API and of --json ------------------------------------------------------------
@@ -440,7 +446,7 @@ def account_json(account: AccountView, base: str, quote: str) -> dict[str, Any]:
         "paused": account.paused,
         "error_kind": account.error_kind,
         "error": account.error,
-        "warnings": account.warnings,
+        "warnings": warnings_json(account.warnings),
         "pushed": account.pushed,
         "poll_sec": account.poll_sec,
     }
@@ -451,6 +457,11 @@ def account_json(account: AccountView, base: str, quote: str) -> dict[str, Any]:
         shape[f"free{asset}_source"] = None if balance is None else balance.source
     shape["last_copy"] = None if account.last_copy is None else copy_json(account.last_copy)
     return shape
+
+
+def warnings_json(warnings: Iterable[KeyWarning]) -> list[dict[str, Any]]:
+    """Return what should be mended about a key as the API shows it."""
+    return [{"kind": warning.kind, "text": warning.text, **warning.data} for warning in warnings]
 
 
 def status_json(status: StatusView) -> dict[str, Any]:

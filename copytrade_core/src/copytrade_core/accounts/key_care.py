@@ -16,18 +16,17 @@ from ..connector import Connector
 from ..errors import AuthenticationFailed, CopytradeError, JournalError, RateLimited
 from ..exchanges import Exchanges, OpenExchange
 from ..feed import Feed
-from ..model import AccountId, KeyPermissions
+from ..model import AccountId, KeyPermissions, KeyWarning
 from ..store import book as rows
 from ..store.journal import Journal
 from ..views import AccountState
 from ..workers import OnDeath, Ticker
+from .key_rights import DAY_MS, EXPIRY_WARNING_DAYS, days_left, excess_of, key_warnings
 from .service import AccountService
 
 log = logging.getLogger(__name__)
 
 DAY_SEC = 24 * 3600
-DAY_MS = DAY_SEC * 1000
-EXPIRY_WARNING_DAYS = 14
 START_SEC = 120.0  # a start has more urgent questions
 PAUSE_SEC = 10.0  # between two questions: a thousand keys are asked about within three hours of a start
 RETRY_SEC = 300.0
@@ -86,27 +85,19 @@ class KeyCare:
             self._found[asked_id] = (permissions, opened)
             self._due_ns[asked_id] = self._next_ns(asked_id, is_first=asked_id not in self._due_ns)
 
-    def warnings(self, asked_id: str) -> tuple[str, ...]:
+    def warnings(self, asked_id: str) -> tuple[KeyWarning, ...]:
         """Return what should be mended about a key that may still trade."""
         with self._lock:
             found = self._found.get(asked_id)
-        if found is None:
-            return ()
-        permissions, opened = found
-        texts = []
-        if permissions.ip_restricted is False:
-            texts.append("its key works from any address: bind it to this machine's at the exchange")
-        if (days := _days_left(permissions, opened)) is not None and days < EXPIRY_WARNING_DAYS:
-            texts.append(f"its key ends in {days} days: make a new one at the exchange")
-        return tuple(texts)
+        return () if found is None else key_warnings(*found)
 
-    def leader_warnings(self) -> tuple[str, ...]:
+    def leader_warnings(self) -> tuple[KeyWarning, ...]:
         """Return `warnings` of the leader's key, and what it may do although it should not."""
         with self._lock:
             leader = next((key for key in self._found if key.startswith(LEADER_KEY)), "")
             found = self._found.get(leader)
-        excess = _excess(found[0]) if found else None
-        return (*((excess[1],) if excess else ()), *self.warnings(leader))
+        excess = excess_of(found[0]) if found else None
+        return (*((KeyWarning(kind=excess[0], text=excess[1]),) if excess else ()), *self.warnings(leader))
 
     # --- inside ---
 
@@ -172,14 +163,14 @@ class KeyCare:
         with self._lock:
             self._found[key.id] = (permissions, key.opened)
             self._due_ns[key.id] = self._next_ns(key.id, is_first=key.id not in self._due_ns)
-        if excess := _excess(permissions):
+        if excess := excess_of(permissions):
             kind, sentence = excess
             if key.is_leader:
                 # It only reads for us: not to hear the leader any more would be the greater harm.
                 self._warn_daily(key, kind, f"the leader: {sentence}", what="leader_key_too_strong", reason=sentence)
             else:
                 self._accounts.disable(AccountId(key.id), kind, sentence)
-        days = _days_left(permissions, key.opened)
+        days = days_left(permissions, key.opened)
         if days is not None and days < EXPIRY_WARNING_DAYS:
             text = f"{key.name}: its key ends in {days} days: make a new one"
             self._warn_daily(key, "key_expires", text, what="key_expires", name=key.name, days=days)
@@ -202,18 +193,3 @@ class KeyCare:
         if is_first:
             wait_ns -= wait_ns // 2 * hashlib.sha256(asked_id.encode()).digest()[0] // 256
         return self._clock.monotonic_ns() + wait_ns
-
-
-def _excess(permissions: KeyPermissions) -> tuple[str, str] | None:
-    """Return kind and sentence of what no key of ours may do."""
-    if permissions.can_withdraw:
-        return "can_withdraw", "the key may withdraw: make one that may only read and trade spot"
-    if permissions.can_transfer:
-        return "can_transfer", "the key may transfer: make one that may only read and trade spot"
-    return None
-
-
-def _days_left(permissions: KeyPermissions, opened: OpenExchange) -> int | None:
-    if permissions.expires_ms is None or not opened.clock.is_known:
-        return None
-    return max(0, (permissions.expires_ms - opened.clock.now_ms()) // DAY_MS)

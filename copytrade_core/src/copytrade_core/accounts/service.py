@@ -40,6 +40,7 @@ from ..store.vault import AccountRecord, Disabled, Vault
 from ..views import AccountState, VerifyView
 from ..workers import OnDeath, Ticker
 from .balances import BalanceBook
+from .key_rights import key_warnings, refuse_excess
 from .others import tag_of
 
 log = logging.getLogger(__name__)
@@ -248,7 +249,9 @@ class AccountService:
             credentials = self.checked_credentials(record.exchange, record.environment, fields)
             check = follower.opened.exchange.open_connector(record.id, credentials)
             self._exchanges.ready(follower.opened)
-            uid = check.verify().uid
+            found = check.verify()
+            refuse_excess(found.permissions)
+            uid = found.uid
             if record.uid is not None and uid != record.uid:
                 raise Conflict(
                     "this key belongs to another account at the exchange: add it as an account of its own",
@@ -302,6 +305,7 @@ class AccountService:
         try:
             self._exchanges.ready(follower.opened)
             check = follower.connector.verify()
+            refuse_excess(check.permissions)
             self._refuse_other_owner(follower, check.uid)
         except AuthenticationFailed as error:
             self.disable(follower.id, error.kind, error.message)
@@ -337,7 +341,7 @@ class AccountService:
             uid=check.uid,
             free_base=check.balances.free(symbol.base),
             free_quote=check.balances.free(symbol.quote),
-            warnings=check.warnings,
+            warnings=(*key_warnings(check.permissions, follower.opened, at_verify=True), *check.warnings),
         )
 
     # --- what the exchange says ---

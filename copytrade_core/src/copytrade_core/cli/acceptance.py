@@ -147,7 +147,9 @@ class Walk:
             seen = f"{account.exchange} {account.env}: {found.error}"
             if found.ok:
                 free = f"{amount(found.free_quote)} {self._quote}, {amount(found.free_base)} {self._base} free"
-                seen = ", ".join((f"{account.exchange} {account.env}: {free}", *found.warnings))
+                seen = ", ".join(
+                    (f"{account.exchange} {account.env}: {free}", *(warning.text for warning in found.warnings))
+                )
             self._point(f"Key of {account.name} · 密钥", found.ok, seen)
         active = [each for each in self._engine.list_accounts() if each.state is AccountState.ACTIVE]
         for exchange in self._engine.list_exchanges():

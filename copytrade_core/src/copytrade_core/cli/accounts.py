@@ -7,7 +7,7 @@ from typing import IO
 
 import click
 
-from ..views import AccountState, AccountView, CopyView, account_json
+from ..views import AccountState, AccountView, CopyView, account_json, warnings_json
 from .credentials import ask_credentials, choose_exchange, find_exchange, key_file, read_fields, split_credentials
 from .output import NOTHING, age, ago, amount, bad, good, print_json, print_table, say, warn
 from .session import Group, InputError, Session, as_json, pass_session
@@ -94,14 +94,14 @@ def verify(session: Session, account: str, as_json: bool) -> None:
             shape |= {f"free{session.quote}": result.free_quote, f"free{session.base}": result.free_base}
         else:
             shape["error"] = {"kind": result.error_kind, "message": result.error}
-        print_json({**shape, "uid": result.uid, "warnings": result.warnings})
+        print_json({**shape, "uid": result.uid, "warnings": warnings_json(result.warnings)})
     elif result.ok:
         free = f"{amount(result.free_quote, 2)} {session.quote}, {amount(result.free_base)} {session.base}"
         say(f"{good('OK')}  {found.name}: {free} free")
     else:
         say(f"{bad('NOT OK')}  {found.name}: {result.error}")
     for warning in result.warnings:
-        warn(warning)
+        warn(warning.text)
     if not result.ok:
         raise click.exceptions.Exit(1)
 
@@ -213,7 +213,7 @@ def print_accounts(session: Session, found: Sequence[AccountView], *, with_id: b
     if with_id:  # the status, which is read often, does not repeat them
         for account in found:
             for warning in account.warnings:
-                warn(f"{account.name}: {warning}")
+                warn(f"{account.name}: {warning.text}")
 
 
 def _last_copy(copy: CopyView | None, *, with_age: bool) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator
 
 import click
 
 from ..errors import CopytradeError, EngineNotRunning
+from ..kinds import remedy
 from ..plugins import Plugins
 from ..views import Finding
 from .output import NOTHING, bad, good, print_json, print_table, say
@@ -26,13 +25,14 @@ def doctor(session: Session, as_json: bool) -> None:
     try:
         findings = session.engine.doctor()
     except CopytradeError as error:
-        kind = "warning" if isinstance(error, EngineNotRunning) else "error"
+        level = "warning" if isinstance(error, EngineNotRunning) else "error"
         findings = [
-            Finding(check="engine", level=kind, text=error.message, remedy="start it with `copytrade engine`"),
+            Finding(check="engine", level=level, kind=error.kind, text=error.message, remedy=remedy(error.kind, "en")),
             *local_findings(session),
         ]
     if as_json:
-        print_json([{name: getattr(each, name) for name in ("check", "level", "text", "remedy")} for each in findings])
+        names = ("check", "level", "text", "remedy", "kind", "data")
+        print_json([{name: getattr(each, name) for name in names} for each in findings])
     else:
         for each in findings:
             mark = good("ok") + "      " if each.level == "ok" else click.style(f"{each.level:<8}", fg="yellow")
@@ -86,58 +86,12 @@ def plugins(as_json: bool) -> None:
         )
 
 
-def local_findings(session: Session) -> Iterator[Finding]:
+def local_findings(session: Session) -> list[Finding]:
     """Check what can be checked without an engine; nothing is changed."""
-    from ..store.master_key import load_master_key
-    from ..store.vault import Vault
+    from ..diagnosis import examine_without_engine
 
-    found = Plugins.discover()
-    for each in found.reports:
-        text = f"{each.distribution} {each.version}" if not each.error else each.error
-        yield Finding(check=f"plug-in {each.name}", level="error" if each.error else "ok", text=text)
-    if not found.exchanges:
-        yield Finding(
-            check="plug-ins", level="error", text="no exchange is installed", remedy="pip install copytrade-binance"
-        )
     try:
         settings = session.settings
     except CopytradeError as error:
-        yield Finding(check="settings", level="error", text=error.message)
-        return
-    yield Finding(check="settings", level="ok", text=f"data in {settings.data_dir}, trading {settings.symbol}")
-    for exchange, environments in settings.endpoints.items():
-        for env in environments:
-            yield Finding(
-                check="endpoints",
-                level="warning",
-                text=f"{exchange} {env} is replaced by a simulator on this machine",
-                remedy="unset COPYTRADE_ENDPOINTS to trade on the exchange itself",
-            )
-    try:
-        status = settings.data_dir.stat()
-    except OSError as error:
-        yield Finding(
-            check="data directory", level="error", text=f"{error.strerror}", remedy="make it with `copytrade init`"
-        )
-        return
-    private = status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077
-    yield Finding(
-        check="data directory",
-        level="ok" if private else "error",
-        text="for its owner alone" if private else "others can look into it",
-        remedy=f"chown it to the engine's user and chmod 700 {settings.data_dir}",
-    )
-    try:
-        key = load_master_key(
-            os.environ, found.hook.copytrade_master_key(data_dir=str(settings.data_dir)), settings.data_dir
-        )
-    except CopytradeError as error:
-        yield Finding(check="master key", level="error", text=error.message)
-        return
-    yield Finding(check="master key", level="ok", text="found")
-    try:
-        vault = Vault.open(settings.vault_path, key)
-    except CopytradeError as error:
-        yield Finding(check="vault", level="error", text=error.message)
-        return
-    yield Finding(check="vault", level="ok", text=f"opens; {len(vault.accounts())} accounts")
+        return [Finding(check="settings", level="error", kind=error.kind, text=error.message)]
+    return list(examine_without_engine(settings, Plugins.discover(), os.environ))

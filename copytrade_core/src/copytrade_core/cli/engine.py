@@ -97,6 +97,7 @@ def engine(session: Session, log_file: Path | None, as_json: bool) -> None:
 
     Logs go to standard error."""
     from ..control.server import ControlServer
+    from ..open_files import raise_limit
     from ..redaction import install_logging
     from ..trader import CopyTrader
 
@@ -113,6 +114,7 @@ def engine(session: Session, log_file: Path | None, as_json: bool) -> None:
         signal.signal(number, ask_to_stop)
     trader = CopyTrader.open(settings.data_dir, settings=settings)
     try:
+        raise_limit(len(trader.list_accounts()))
         trader.start()
         server = ControlServer(trader, settings.data_dir)
         server.start()

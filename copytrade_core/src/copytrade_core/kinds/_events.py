@@ -216,8 +216,8 @@ CHECKS = {
     "settings_fine": Kind("data in %(path)s, trading %(symbol)s", "数据目录 %(path)s，交易对 %(symbol)s"),
     "data_dir_fine": Kind("%(path)s is for its owner alone", "%(path)s 仅所有者可访问"),
     "data_dir_missing": Kind(
-        "%(path)s cannot be looked into: %(error)s",
-        "无法访问 %(path)s：%(error)s",
+        "there is no directory %(path)s",
+        "没有目录 %(path)s",
         "make it with `copytrade init`, or name the right one with --data-dir",
         "请运行 copytrade init 创建，或用 --data-dir 指定正确的目录",
     ),
@@ -246,7 +246,6 @@ CHECKS = {
     ),
     "master_key_found": Kind("found[ in %(path)s]", "已找到[（%(path)s）]"),
     "vault_opens": Kind("opens; %(accounts)s accounts", "可以打开，共 %(accounts)s 个账户"),
-    "vault_failed": Kind("%(error)s", "%(reason)s", "%(reason_remedy)s", "%(reason_remedy)s"),
     "journal_fine": Kind("in order; %(size_mib)s MiB", "正常，%(size_mib)s MiB"),
     "plugin_fine": Kind("%(package)s %(version)s", "%(package)s %(version)s"),
     "plugin_broken": Kind(
@@ -292,6 +291,16 @@ CHECKS = {
         "听不到 %(exchange)s %(env)s[：%(reason)s]",
         "copytrade leader show; with a new key: copytrade leader set",
         "请运行 copytrade leader show；需要换 Key 时运行 copytrade leader set",
+    ),
+    "copying_on": Kind("on", "已开始"),
+    "copying_off": Kind(
+        "stopped: nothing is copied", "已停止，不会跟单", "copytrade copy start", "运行 copytrade copy start 开始跟单"
+    ),
+    "copies_wait": Kind(
+        "%(count)s wait for a person",
+        "有 %(count)s 条待人工处理",
+        "copytrade copies --state NEEDS_PERSON; copytrade events for orders without a share",
+        "请查看 copytrade copies --state NEEDS_PERSON，以及 copytrade events 中没有比例的订单",
     ),
     "accounts_fine": Kind("%(active)s of %(accounts)s take part", "%(accounts)s 个中有 %(active)s 个参与跟单"),
     "account_refused": Kind(
