@@ -283,7 +283,7 @@ def test_a_reason_inside_an_event_is_told_in_its_language():
 def test_a_halt_inside_an_event_is_told_in_its_language():
     data = {"what": "halt_began", "halt_kind": "clock:bitget/demo", "halt": "the time is not known"}
 
-    assert kinds.event_sentence("", data, "zh") == "交易停机：无法确定 bitget/demo 的时间"
+    assert kinds.event_sentence("", data, "zh") == "已停机：无法确定 bitget/demo 的时间"
     assert "NTP" in kinds.event_remedy(data, "zh")
 
 

@@ -14,8 +14,8 @@ def failed(account="Anna", **changes):
     }  # fmt: skip
 
 
-def alarm(text="the leader is not heard"):
-    return {"seq": 2, "t": "2026-11-22T14:36:00.000Z", "kind": "alarm", "text": text}
+def alarm(text="the leader is not heard", **changes):
+    return {"seq": 2, "t": "2026-11-22T14:36:00.000Z", "kind": "alarm", "text": text, **changes}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,46 @@ def test_what_differs_stays_apart():
     ]
 
 
-def test_chinese_words_stand_around_the_engines_reason():
+def test_in_chinese_everything_is_told_in_chinese():
+    events = [
+        failed("小王", reason_kind="insufficient_balance", reason="the account does not hold enough (43012: no money)"),
+        failed("小李", reason_kind="insufficient_balance", reason="the free balance does not cover the order"),
+        failed("小赵", state="SKIPPED", reason_kind="too_small", computed="0.00000012", asset="BTC"),
+        failed("小孙", state="UNKNOWN", reason_kind="no_answer", reason="not known yet, the exchange is being asked"),
+        alarm(what="leader_not_heard"),
+        alarm(
+            "小王 was disabled: it may withdraw",
+            what="account_disabled",
+            name="小王",
+            reason_kind="can_withdraw",
+            reason="it may withdraw",
+        ),
+        {"kind": "halt", "text": "halted", "what": "halt_began", "halt_kind": "clock:bitget/demo", "halt": "unsure"},
+        {"kind": "engine", "text": "over", "what": "halt_ended", "halt_kind": "clock:bitget/demo", "halt": "unsure"},
+        {"kind": "account", "text": "小王 was paused", "what": "account_paused", "name": "小王"},
+    ]
+
+    assert compose(events, "zh").splitlines() == [
+        "copytrade",
+        "[跟单失败 ×2] 14:35:57Z 买入 失败：可用余额不足（小王、小李）",
+        "[跟单] 14:35:57Z 买入 跳过：按比例计算的数量（0.00000012 BTC）舍去后为 0，太小（小赵）",
+        "[跟单] 14:35:57Z 买入 核对中：没有按时收到回应（小孙）",
+        "[告警] 14:36:00Z 听不到主账户：所有连接都已中断，正在重连；请检查本机网络",
+        "[告警] 14:36:00Z 小王 已停用：这个 API Key 可以提现，已被拒绝使用；"
+        "新建一个只能读取和现货交易的 Key，并更换到该账户",
+        "[交易停机] 已停机：无法确定 bitget/demo 的时间；两次测得的时间一致后自动恢复；请开启 NTP 时间同步",
+        "[交易停机] 恢复交易：无法确定 bitget/demo 的时间",
+        "[账户] 小王 已暂停",
+    ]
+
+
+def test_in_english_an_alarm_says_what_can_be_done():
+    text = compose([alarm(what="leader_not_heard")], "en")
+
+    assert text.splitlines()[1] == "[alarm] 14:36:00Z the leader is not heard; check this machine's network"
+
+
+def test_what_the_table_does_not_know_is_told_in_the_words_that_came():
     events = [
         failed("小王"),
         failed("小李"),

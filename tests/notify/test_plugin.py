@@ -8,9 +8,14 @@ from click.testing import CliRunner
 from copytrade_core.cli.main import main
 from copytrade_core.clock import Clock
 from copytrade_core.feed import Feed
+from copytrade_core.kinds import event_sentence
 from copytrade_core.plugins import Plugins
+from copytrade_core.settings import Settings
 from copytrade_core.store.journal import Journal
+from copytrade_core.store.vault import Vault
+from copytrade_core.trader import CopyTrader
 from copytrade_notify import plugin
+from memory_exchange import MASTER_KEY, until
 
 
 @pytest.fixture
@@ -94,3 +99,22 @@ def test_the_command_says_that_nothing_is_configured(configured, monkeypatch):
 
     assert done.exit_code == 1
     assert "COPYTRADE_NOTIFY is not set" in done.output
+
+
+def test_a_wrong_file_is_an_alarm_when_the_engine_starts(configured, tmp_path, caplog):
+    configured(url="http://example.com/TOKEN")
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    Vault.create(data_dir / "vault.json", MASTER_KEY)
+
+    with CopyTrader.open(
+        settings=Settings(data_dir=data_dir), plugins=Plugins.discover(), master_key=MASTER_KEY
+    ) as trader:
+        trader.start()
+        (told,) = until(lambda: [event for event in trader.list_feed() if event.data.get("name") == "notify"])
+
+    assert (told.kind, told.data["what"]) == ("alarm", "plugin_failed")
+    assert "url must be an https address" in told.text
+    assert "TOKEN" not in told.text
+    assert any("url must be an https address" in record.getMessage() for record in caplog.records)
+    assert event_sentence(told.text, told.data, "zh").startswith("插件 notify 无法工作：")

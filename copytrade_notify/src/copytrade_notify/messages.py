@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from copytrade_core import kinds
+
 Event = Mapping[str, Any]
 
 LANGUAGES = ("zh", "en")
@@ -17,8 +19,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     "zh": {
         "alarm": "告警", "halt": "交易停机", "copy_failed": "跟单失败", "copy": "跟单", "leader_order": "主账户订单",
         "account": "账户", "leader": "主账户", "copying": "跟单开关", "engine": "引擎", "notify": "通知",
-        "BUY": "买入", "SELL": "卖出", "FAILED": "失败", "REJECTED": "被交易所拒绝", "STALE": "过期未跟",
-        "comma": "、", "colon": "：", "more": " 等 {count} 个", "names": "（{names}）",
+        "comma": "、", "then": "；", "colon": "：", "more": " 等 {count} 个", "names": "（{names}）",
         "cut": "…… 还有 {count} 项", "lost": "另有 {count} 条较早的通知因积压被丢弃",
         "down": "通知目标 {target} 无法送达（{reason}）；恢复后会补发",
         "test": "测试：这条消息表示通知可以送达",
@@ -26,7 +27,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "alarm": "alarm", "halt": "halt", "copy_failed": "copy failed", "copy": "copy", "leader_order": "leader order",
         "account": "account", "leader": "leader", "copying": "copying", "engine": "engine", "notify": "notices",
-        "comma": ", ", "colon": ": ", "more": " and {rest} more", "names": " ({names})",
+        "comma": ", ", "then": "; ", "colon": ": ", "more": " and {rest} more", "names": " ({names})",
         "cut": "... and {count} more", "lost": "{count} older notices were dropped, too many were waiting",
         "down": "the notice target {target} cannot be reached ({reason}); it is told later what it missed",
         "test": "a test: notices arrive here",
@@ -58,36 +59,57 @@ def compose(events: Sequence[Event], lang: str, installation: str = "", lost: in
     words = _WORDS[lang]
     groups: dict[tuple[str, ...], list[Event]] = {}
     for event in events:
-        groups.setdefault(_alike(event), []).append(event)
+        groups.setdefault(_alike(event, lang), []).append(event)
     lines = [f"copytrade {installation}".rstrip()]
-    lines += [_line(category(group[0]), group, words) for group in groups.values()]
+    lines += [_line(category(group[0]), group, lang) for group in groups.values()]
     if lost:
         lines.append(words["lost"].format(count=lost))
     return _cut([_plain(line) for line in lines], words)
 
 
-def _alike(event: Event) -> tuple[str, ...]:
-    if event.get("kind") == "copy":
-        return ("copy", *(str(event.get(name, "")) for name in ("side", "state", "reason")))
+def _alike(event: Event, lang: str) -> tuple[str, ...]:
+    if _is_of_a_copy(event):
+        return ("copy", *(str(event.get(name, "")) for name in ("side", "state")), _reason(event, lang))
     return (str(event.get("kind")), str(event.get("word", "")), str(event.get("target", "")), str(event.get("text")))
 
 
-def _line(word: str, group: Sequence[Event], words: Mapping[str, str]) -> str:
-    first = group[0]
+def _is_of_a_copy(event: Event) -> bool:
+    return event.get("kind") == "copy" and "state" in event
+
+
+def _reason(event: Event, lang: str) -> str:
+    """Return why a copy is where it is; in English the engine's own words, which have the exchange's code."""
+    kind, reason = str(event.get("reason_kind", "")), str(event.get("reason", ""))
+    return kinds.sentence(kind, lang, **event) if kind and lang == "zh" else reason
+
+
+def _told(event: Event, lang: str) -> str:
+    """Return what an event says, and for what wants a person's eye also what that person can do."""
+    text = kinds.event_sentence(str(event.get("text", "")), event, lang)
+    # In English the text of a halt says itself what ends it.
+    if event.get("kind") == "alarm" or (event.get("kind") == "halt" and lang == "zh"):
+        text = _WORDS[lang]["then"].join(filter(None, (text, kinds.event_remedy(event, lang))))
+    return text
+
+
+def _line(word: str, group: Sequence[Event], lang: str) -> str:
+    first, words = group[0], _WORDS[lang]
     count = f" ×{len(group)}" if len(group) > 1 else ""
     time = str(first.get("t", ""))[11:19]
     head = f"[{words.get(word, word)}{count}] {time + 'Z ' if time else ''}"
     if first.get("kind") == "notify":
         return head + words[first["word"]].format_map(first)
-    if first.get("kind") != "copy" or "state" not in first:
-        return head + str(first.get("text", ""))
+    if not _is_of_a_copy(first):
+        return head + _told(first, lang)
     names = list(dict.fromkeys(str(event.get("account", "")) for event in group))
     shown = words["comma"].join(names[:NAMES_SHOWN])
     if len(names) > NAMES_SHOWN:
         shown += words["more"].format(count=len(names), rest=len(names) - NAMES_SHOWN)
-    side, state = (words.get(str(first.get(name)), str(first.get(name))) for name in ("side", "state"))
-    reason = words["colon"] + str(first["reason"]) if first.get("reason") else ""
-    return f"{head}{side} {state}{reason}{words['names'].format(names=shown)}"
+    side, state = (str(first.get(name)) for name in ("side", "state"))
+    if lang == "zh":
+        side, state = kinds.word(side, lang), kinds.word(state, lang)
+    reason = _reason(first, lang)
+    return f"{head}{side} {state}{words['colon'] + reason if reason else ''}{words['names'].format(names=shown)}"
 
 
 def _plain(line: str) -> str:

@@ -34,7 +34,7 @@ def is_known(kind: str) -> bool:
     return _find(kind) is not None
 
 
-def sentence(kind: str, lang: str, **data: Any) -> str:
+def sentence(kind: str, lang: str, /, **data: Any) -> str:
     """Return what a trader reads of *kind* in *lang* (``en`` or ``zh``).
 
     :param data: figures; besides ``reason_kind`` and ``reason`` (prose that stands where the kind is not known),
@@ -48,7 +48,7 @@ def sentence(kind: str, lang: str, **data: Any) -> str:
     return _fill(found.zh if lang == "zh" else found.en, kind, lang, data)
 
 
-def remedy(kind: str, lang: str, **data: Any) -> str:
+def remedy(kind: str, lang: str, /, **data: Any) -> str:
     """Return what a person can do about *kind* in *lang*; empty where nothing can or need be done."""
     found = _find(kind)
     if found is None:

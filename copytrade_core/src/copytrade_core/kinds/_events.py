@@ -44,8 +44,8 @@ FEED = {
     "copies_recovered": Kind(
         "%(count)s copies of an earlier run are being settled", "正在核对上次运行留下的 %(count)s 条跟单"
     ),
-    "halt_began": Kind("halted: %(halt)s", "交易停机：%(halt)s", "%(halt_remedy)s", "%(halt_remedy)s"),
-    "halt_ended": Kind("no longer halted: %(halt)s", "停机解除：%(halt)s"),
+    "halt_began": Kind("halted: %(halt)s", "已停机：%(halt)s", "%(halt_remedy)s", "%(halt_remedy)s"),
+    "halt_ended": Kind("no longer halted: %(halt)s", "恢复交易：%(halt)s"),
     "plugin_failed": Kind(
         "the plug-in %(name)s does not work[: %(reason)s]",
         "插件 %(name)s 无法工作[：%(reason)s]",
