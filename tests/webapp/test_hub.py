@@ -11,6 +11,7 @@ import pytest
 
 from changing_engine import Engine, an_order
 from copytrade_core.control.server import ControlServer
+from copytrade_core.errors import JournalError
 from copytrade_core.views import AccountState, BalanceView, CopyState
 from copytrade_webapp import hub as module
 from copytrade_webapp.engine_link import EngineLink
@@ -192,3 +193,16 @@ def test_who_missed_more_of_the_feed_than_is_kept_gets_a_new_picture(stage, page
     assert page.messages[-1]["type"] in ("feed", "undecided")
     assert sum(message["type"] == "snapshot" for message in page.messages) >= 2
     assert [entry["seq"] for entry in page.feed][-1] == stage.engine.seq
+
+
+def test_an_engine_that_fails_one_answer_is_asked_for_everything_again(stage, page):
+    def fail(**_):
+        stage.engine.answers["get_event"] = lambda event_id, **_: an_order(int(event_id))
+        raise JournalError("the disk is full")
+
+    stage.engine.answers["get_event"] = fail
+    stage.engine.orders.append(an_order(2))
+
+    stage.engine.tell("leader_order", event_id="2")
+
+    page.until(lambda page: "2" in page.events)

@@ -32,6 +32,7 @@ WATCHED_SEC = 0.2  # between two looks for changed balances while somebody watch
 UNWATCHED_SEC = 5.0
 STATUS_SEC = 2.0  # liveness and ages of the leader: no event tells of them
 BACKLOG = 5000
+AGAIN_SEC = 1.0
 LARGEST_PART = 16_000  # characters, so that a message stays below 64 KB whatever the script
 # Feed events that change what `status` says.
 _STATUS_KINDS = frozenset({"leader", "copying", "halt", "engine", "gap", "alarm", "account", "leader_order"})
@@ -241,9 +242,15 @@ class LiveHub:
                 status_due = self._follow(items, status_due)
             except CopytradeError as error:
                 log.info("the engine was not read: %s", error.message)
+                self._begin_anew()
             except Exception:
                 log.exception("the picture of the engine could not be brought up to date")
-                self._is_loaded = False
+                self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """What was to be shown is lost: take the whole picture again, but not all the time."""
+        self._is_loaded = False
+        self._stopping.wait(AGAIN_SEC)
 
     def _wait(self, seconds: float) -> list[FeedEvent | EngineState]:
         items: list[FeedEvent | EngineState] = []
