@@ -151,6 +151,24 @@ def test_a_wrong_setting_is_named(run: Any, environ: dict[str, str]) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_too_few_open_files_are_refused_before_anything_is_sent(run: Any, environ: dict[str, str]) -> None:
+    run("init")
+
+    result = subprocess.run(
+        f"ulimit -n 64 && exec {sys.executable} -m copytrade_core.cli.main engine",
+        shell=True,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=START_SEC,
+    )
+
+    assert result.returncode == 1
+    assert "only 64 open files and sockets are allowed here" in result.stderr
+    assert "ulimit -n" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_closed_pipe_is_no_error(run: Any, start: Any, environ: dict[str, str]) -> None:
     run("init")
     start().ready()
