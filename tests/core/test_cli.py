@@ -24,7 +24,7 @@ from copytrade_core.cli.export import cell
 from copytrade_core.cli.main import main
 from copytrade_core.codec import dumps_exact
 from copytrade_core.control.server import ControlServer
-from copytrade_core.errors import EngineHalted, InvalidRequest
+from copytrade_core.errors import EngineHalted, InvalidRequest, UnknownExchange
 from copytrade_core.model import Environment, KeyWarning, Side
 from copytrade_core.views import (
     AccountState,
@@ -211,6 +211,39 @@ def test_tables_fit_100_columns_and_hide_nothing(run: Any, trader: FakeTrader, a
     shown = "".join(result.output.split())
     for wanted in ("小王的币安账户",) if arguments != ("events",) else ("12306.41",):
         assert wanted in shown or set(wanted) <= set(shown)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("accounts", "list"), ("events",), ("events", "17"), ("copies",)], ids=" ".join
+)
+def test_tables_fit_the_screen_and_name_what_they_leave_out(
+    run: Any, trader: FakeTrader, arguments: Sequence[str], columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    trader.answers |= {
+        "status": StatusView(running=True, leader=LEADER, followers=tuple(accounts()), recent_events=(an_order(),)),
+        "list_events": [an_order(), an_order(18, filled_quote=Decimal(100000), filled_base=Decimal("0.5"))],
+        "get_event": an_order(),
+        "list_copies": list(an_order().copies),
+    }
+
+    result = run(*arguments)
+
+    assert result.exit_code == 0, result.output
+    assert max(cell_len(line) for line in result.output.splitlines()) <= columns
+    assert "Left out" not in result.output or columns == 80
+    if arguments == ("events", "17"):
+        assert ("Left out at 80 columns: bp, ms, Price" in result.output) == (columns == 80)
+    assert "…" not in result.output
+    assert "Sent" in result.output or arguments[0] != "events" or len(arguments) == 1  # a sum is never left out
+
+
+def test_a_columns_amounts_have_the_same_decimals() -> None:
+    assert output.even(["1", "0.25", "-", "12.5"]) == ["1.00", "0.25", "-", "12.50"]
+    assert output.even(["100", "5"]) == ["100", "5"]
+    assert output.even(["12.5 USDT", "0.00012 BTC", "3 USDT"]) == ["12.5 USDT", "0.00012 BTC", "3.0 USDT"]
+    assert output.even(["3 of 4", "12 s"]) == ["3 of 4", "12 s"]
 
 
 def test_a_closed_book_shows_the_sum_and_why_somebody_failed(run: Any, trader: FakeTrader) -> None:
@@ -490,7 +523,7 @@ def test_doctor_asks_the_engine_and_fails_on_errors(run: Any, trader: FakeTrader
     result = run("doctor")
 
     assert result.exit_code == 1
-    assert "error   clock: it jumped" in result.output
+    assert "error    clock: it jumped\n         → wait\n" in result.output
     assert [each["level"] for each in json.loads(run("doctor", "--json").output)] == ["ok", "error"]
 
 
@@ -505,6 +538,86 @@ def test_doctor_without_an_engine_checks_what_it_can_see(run: Any, data_dir: Pat
     assert levels["data directory"] == levels["master key"] == levels["vault"] == "ok"
     assert bad.exit_code == 1
     assert {each["check"]: each["level"] for each in json.loads(bad.output)}["data directory"] == "error"
+
+
+def test_doctors_long_lines_wrap_and_its_remedies_do_not(
+    run: Any, trader: FakeTrader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    command = f"chmod 600 /{'/'.join(['a-long-name'] * 10)}/vault.json"
+    trader.answers["doctor"] = [Finding(check="vault.json", level="error", text="it is open " * 12, remedy=command)]
+
+    lines = run("doctor").output.splitlines()
+
+    assert all(len(line) <= 80 for line in lines[:-1])
+    assert lines[-1] == f"         → {command}"
+
+
+@pytest.mark.parametrize("command", [("leader", "set"), ("accounts", "add", "--name", "Bob")], ids=" ".join)
+def test_a_wrong_environment_is_said_before_any_key_is_asked_for(run: Any, trader: FakeTrader, command: Any) -> None:
+    by_option = run(*command, "--exchange", "binance", "--env", "moon")
+    by_file = run(
+        *command,
+        "--file",
+        "-",
+        typed=keys(name="Bob", exchange="binance", env="moon")
+        if "add" in command
+        else keys(exchange="binance", env="moon"),
+    )
+
+    for result in (by_option, by_file):
+        assert result.exit_code == 2
+        assert "has no environment 'moon'; choose one of: " in result.stderr
+
+
+def test_an_exchange_that_the_engine_does_not_know_is_an_input_error(run: Any, trader: FakeTrader) -> None:
+    def refuse(**_: Any) -> None:
+        raise UnknownExchange("no plug-in knows the exchange", kind="unknown_environment")
+
+    trader.answers["set_leader"] = refuse
+
+    result = run("leader", "set", "--exchange", "binance", "--env", "test", "--stored")
+
+    assert result.exit_code == 2
+    assert "no plug-in knows the exchange" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "instead"),
+    [
+        (("accounts", "add"), "--file"),
+        (("accounts", "add", "--name", "Bob", "--exchange", "binance", "--env", "test"), "--file"),
+        (("leader", "set"), "--file"),
+        (("accounts", "remove", "Alice"), "--yes"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else each,
+)
+def test_where_nobody_can_be_asked_a_sentence_says_what_to_give(
+    run: Any, trader: FakeTrader, command: Sequence[str], instead: str
+) -> None:
+    result = run(*command, typed="")
+
+    assert result.exit_code == 2
+    assert "there is nobody to ask" in result.stderr
+    assert instead in result.stderr
+
+
+def test_acceptance_that_may_not_ask_says_how_to_give_the_key(run: Any, trader: FakeTrader, tmp_path: Path) -> None:
+    trader.answers |= {"get_leader": LEADER, "list_accounts": [an_account(1, name="Anna")]}
+
+    result = run("acceptance", "--yes", "--report", str(tmp_path / "report.md"), typed="")
+
+    assert result.exit_code == 2
+    assert "--leader-file" in result.stderr
+    assert "Shall this command place" not in result.stderr
+    assert not (tmp_path / "report.md").exists()
+
+
+def test_no_is_not_an_error_of_input(run: Any, trader: FakeTrader) -> None:
+    result = run("accounts", "remove", "Alice", typed="n\n")
+
+    assert result.exit_code == 1
+    assert [name for name, _ in asked(trader)] == ["list_accounts"]
 
 
 def test_init_makes_everything_private_and_overwrites_nothing(run: Any, data_dir: Path) -> None:

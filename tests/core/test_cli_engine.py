@@ -169,6 +169,26 @@ def test_too_few_open_files_are_refused_before_anything_is_sent(run: Any, enviro
     assert "Traceback" not in result.stderr
 
 
+def test_a_key_is_never_read_where_it_would_be_echoed(run: Any, start: Any, environ: dict[str, str]) -> None:
+    run("init")
+    start().ready()
+
+    result = subprocess.run(
+        [sys.executable, "-m", "copytrade_core.cli.main", "leader", "set", "--exchange", "binance", "--env", "test"],
+        input=f"{'k' * 64}\na-secret-that-nobody-hid\n",
+        start_new_session=True,  # so there is no terminal behind it either
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=START_SEC,
+    )
+
+    assert result.returncode == 2
+    assert "there is no terminal to type it in: give the fields as JSON with --file" in result.stderr
+    assert "GetPassWarning" not in result.stderr
+    assert "a-secret-that-nobody-hid" not in result.stdout + result.stderr
+
+
 def test_a_closed_pipe_is_no_error(run: Any, start: Any, environ: dict[str, str]) -> None:
     run("init")
     start().ready()

@@ -33,7 +33,7 @@ from .acceptance_checks import Point, balance_problems, book_problems, latency_p
 from .credentials import ask_credentials, find_exchange, read_fields
 from .leader_orders import EXCHANGE, ORIGINS, LeaderOrders
 from .output import amount, bad, book_table, good, print_json, say, show, warn
-from .session import Command, Failure, InputError, Session, as_json, pass_session
+from .session import Command, Failure, InputError, Session, as_json, confirm, make_sure, pass_session
 
 LEAST_QUOTE = Decimal(12)  # an order of each follower: above the minimum of both exchanges
 LEAST_SHARE = Decimal("0.01")
@@ -43,6 +43,7 @@ BY_HAND_SEC = 900
 BALANCE_SEC = 15.0
 STOP_LIMIT_MS = 1000
 SENT_LIMIT_MS = 1000
+INSTEAD = "give the leader's key with --leader-file, or place its orders yourself with --by-hand"
 
 
 @click.command(cls=Command)
@@ -73,10 +74,10 @@ def acceptance(
         raise InputError("--json asks nothing: it needs --yes and --leader-file")
     engine = session.engine
     leader, accounts = _test_systems(engine)
-    orders = None if by_hand else _leader_orders(session, leader, leader_file)
+    orders = None if by_hand else _leader_orders(session, leader, leader_file, asks=not yes)
     where = ", ".join(sorted({_where(leader), *map(_where, accounts)}))
     if not yes:
-        click.confirm(f"Four small market orders follow, and their copies, on {where}. Go on?", abort=True, err=True)
+        make_sure(f"Four small market orders follow, and their copies, on {where}. Go on?", "say --yes")
     written = wall_text(Clock().wall_ms())
     target = report_file or Path(f"acceptance-{written[:19].replace(':', '').replace('-', '')}Z.md")
     walk = Walk(engine, session, orders, quiet=as_json)
@@ -306,18 +307,17 @@ def _test_systems(engine: TraderApi) -> tuple[LeaderView, list[AccountView]]:
     return leader, accounts
 
 
-def _leader_orders(session: Session, leader: LeaderView, file: IO[str] | None) -> LeaderOrders | None:
+def _leader_orders(session: Session, leader: LeaderView, file: IO[str] | None, *, asks: bool) -> LeaderOrders | None:
     """Return what places the leader's orders, or None where the owner does it. :raises InputError: another's key."""
-    if file is None and not click.confirm(
-        "Shall this command place the leader's orders? It asks for the leader's key. (No: you place them.)", err=True
-    ):
+    question = "Shall this command place the leader's orders? It asks for the leader's key. (No: you place them.)"
+    if file is None and asks and not confirm(question, INSTEAD):
         return None
     if leader.exchange != EXCHANGE:
         raise InputError(f"orders on {leader.exchange} cannot be placed from here; use --by-hand")
     if file is not None:
         fields: dict[str, str] = read_fields(file)
     else:
-        fields = ask_credentials(find_exchange(session.engine.list_exchanges(), leader.exchange))
+        fields = ask_credentials(find_exchange(session.engine.list_exchanges(), leader.exchange), INSTEAD)
     if not fields.get("api_key") or not fields.get("api_secret"):
         raise InputError("the leader's api_key and api_secret are needed")
     redactor.register(fields["api_secret"])

@@ -8,9 +8,18 @@ from typing import IO
 import click
 
 from ..views import AccountState, AccountView, CopyView, account_json, warnings_json
-from .credentials import ask_credentials, choose_exchange, find_exchange, key_file, read_fields, split_credentials
+from .credentials import (
+    USE_FILE,
+    ask_credentials,
+    check_environment,
+    choose_exchange,
+    find_exchange,
+    key_file,
+    read_fields,
+    split_credentials,
+)
 from .output import NOTHING, age, ago, amount, bad, good, print_json, print_table, say, warn
-from .session import Group, InputError, Session, as_json, pass_session
+from .session import Group, InputError, Session, as_json, ask, make_sure, pass_session
 
 
 @click.group(cls=Group)
@@ -46,8 +55,9 @@ def add(
         chosen = find_exchange(exchanges, fields.get("exchange", ""))
         credentials = split_credentials(fields, chosen, ("name", "exchange", "env"))
         name, env = fields["name"], fields["env"]
+        check_environment(chosen, env)
     else:
-        name = name or click.prompt("Name 名称")
+        name = name or ask("Name 名称", USE_FILE)
         chosen, env = choose_exchange(exchanges, exchange, env)
         credentials = ask_credentials(chosen)
     account = session.engine.add_account(name, chosen.id, env, credentials)
@@ -162,7 +172,7 @@ def remove(session: Session, account: str, yes: bool, as_json: bool) -> None:
     """Remove an account and its key. Its history stays."""
     found = pick(session, account)
     if not yes:
-        click.confirm(f"Remove {found.name} ({found.exchange} {found.env}, id {found.id})?", abort=True, err=True)
+        make_sure(f"Remove {found.name} ({found.exchange} {found.env}, id {found.id})?", "say --yes")
     session.engine.remove_account(found.id)
     if as_json:
         print_json({"id": found.id, "removed": True})
@@ -206,7 +216,7 @@ def print_accounts(session: Session, found: Sequence[AccountView], *, with_id: b
             )
         )
     columns = (*(("ID",) if with_id else ()), "Name", "Exchange", "State", *amounts, "Age", "Last copy")
-    print_table(columns, rows, right=(*amounts, "Age"))
+    print_table(columns, rows, right=(*amounts, "Age"), spare=("Last copy", "Age", "Exchange"))
     for account in found:
         if account.error:
             say(f"{bad(account.state.value)}  {account.name}: {account.error}")

@@ -10,7 +10,9 @@ from typing import IO, Any
 import click
 
 from ..views import ExchangeView
-from .session import InputError
+from .session import InputError, ask
+
+USE_FILE = "give the fields as JSON with --file (see -h)"
 
 key_file = click.option(
     "--file",
@@ -56,19 +58,20 @@ def split_credentials(given: dict[str, str], exchange: ExchangeView, others: Ite
     return {name: given[name] for name in (*required, *optional) if given.get(name)}
 
 
-def ask_credentials(exchange: ExchangeView) -> dict[str, str]:
+def ask_credentials(exchange: ExchangeView, instead: str = USE_FILE) -> dict[str, str]:
     """Ask for every field of *exchange*; secret ones are not shown while typed."""
-    answers = {field["name"]: _ask(field) for field in exchange.fields}
+    answers = {field["name"]: _ask(field, instead) for field in exchange.fields}
     return {name: value for name, value in answers.items() if value}
 
 
-def _ask(field: dict[str, Any]) -> str:
+def _ask(field: dict[str, Any], instead: str) -> str:
     text = f"{field['label']} {field['label_zh']}".strip()
     if field.get("multiline"):
         text += " (or @FILE for a PEM key)"
     required = field.get("required", True)
-    answer: str = click.prompt(
+    answer: str = ask(
         text if required else f"{text} (optional)",
+        instead,
         hide_input=field.get("secret", True),
         default=None if required else "",
         show_default=False,
@@ -100,8 +103,16 @@ def choose_exchange(exchanges: Iterable[ExchangeView], exchange_id: str | None, 
     if exchange_id is None:
         if not exchanges:
             raise InputError("no exchange is installed; install one, for example copytrade-binance")
-        exchange_id = click.prompt("Exchange 交易所", type=click.Choice([each.id for each in exchanges]))
+        exchange_id = ask("Exchange 交易所", USE_FILE, type=click.Choice([each.id for each in exchanges]))
     exchange = find_exchange(exchanges, exchange_id)
     if env is None:
-        env = click.prompt("Environment 环境", type=click.Choice([each.value for each in exchange.environments]))
+        env = ask("Environment 环境", USE_FILE, type=click.Choice([each.value for each in exchange.environments]))
+    check_environment(exchange, env)
     return exchange, env
+
+
+def check_environment(exchange: ExchangeView, env: str) -> None:
+    """:raises InputError: the exchange does not have this environment; the sentence names those it has."""
+    if env not in exchange.environments:
+        known = ", ".join(exchange.environments)
+        raise InputError(f"{exchange.name} has no environment {env!r}; choose one of: {known}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 
 import click
 
@@ -10,7 +11,7 @@ from ..errors import CopytradeError, EngineNotRunning
 from ..kinds import remedy
 from ..plugins import Plugins
 from ..views import Finding
-from .output import NOTHING, bad, good, print_json, print_table, say
+from .output import NOTHING, print_json, print_table, say, screen_width
 from .session import Command, Session, as_json, pass_session
 
 
@@ -35,13 +36,19 @@ def doctor(session: Session, as_json: bool) -> None:
         print_json([{name: getattr(each, name) for name in names} for each in findings])
     else:
         for each in findings:
-            mark = good("ok") + "      " if each.level == "ok" else click.style(f"{each.level:<8}", fg="yellow")
-            mark = bad(f"{each.level:<8}") if each.level == "error" else mark
-            say(f"{mark}{each.check}: {each.text}")
-            if each.remedy and each.level != "ok":
-                say(f"        {each.remedy}")
+            _print_finding(each)
     if any(each.level == "error" for each in findings):
         raise click.exceptions.Exit(1)
+
+
+def _print_finding(each: Finding) -> None:
+    mark = click.style(f"{each.level:<9}", fg={"ok": "green", "warning": "yellow"}.get(each.level, "red"))
+    lines = textwrap.wrap(f"{each.check}: {each.text}", screen_width() - 9, break_on_hyphens=False)
+    for number, line in enumerate(lines):
+        say(f"{' ' * 9 if number else mark}{line}")
+    if each.remedy:
+        # In one piece, however long: it may hold a command that is to be copied.
+        say(f"         → {each.remedy}")
 
 
 @click.command(cls=Command)
@@ -68,7 +75,7 @@ def plugins(as_json: bool) -> None:
         say("No plug-in is installed; install one, for example copytrade-binance.")
     else:
         print_table(
-            ("Plug-in", "Package", "Version", "Exchanges", "State"),
+            ("Plug-in", "Package", "Version", "Exchanges", "Works"),
             [
                 (
                     each.name,
@@ -79,10 +86,11 @@ def plugins(as_json: bool) -> None:
                         for exchange in each.exchanges
                     )
                     or NOTHING,
-                    each.error or "loaded",
+                    each.error or "yes",
                 )
                 for each in found.reports
             ],
+            spare=("Version", "Package"),
         )
 
 

@@ -128,6 +128,7 @@ def copies(
                 for copy in found
             ],
             right=("Order", "Sent", f"Filled {session.base}", "Price"),
+            spare=("Price", "Sent"),
         )
         for line in [*reasons(found), *decisions(found)]:
             say(line)
@@ -226,7 +227,7 @@ def _print_summary(view: StatusView) -> None:
     since = f" since {local_time(view.copying_since)}" if view.copying_since else ""
     say(f"Copying  {good('RUNNING') + since if view.running else bad('STOPPED')}")
     for halt in view.halts:
-        say(f"Halted   {bad(halt.reason)} (for {ago(halt.since)}); ends when {halt.ends_when}")
+        say(f"Halted   {bad(halt.reason)} (for {ago(halt.since)}); ends with {halt.ends_when}")
     say(f"Leader   {leader_line(view.leader)}")
     if view.leader is not None and view.leader.gap_since:
         say(f"         {bad('events may be missing')} for {ago(view.leader.gap_since)}; being read back")
@@ -254,7 +255,7 @@ def _print_orders(session: Session, orders: Sequence[LeaderOrderView]) -> None:
                 _result(order),
             )
         )
-    print_table(("ID", "Time", "Side", *numbers[1:], "Result"), rows, right=numbers)
+    print_table(("ID", "Time", "Side", *numbers[1:], "Result"), rows, right=numbers, spare=(numbers[2],))
     for order in orders:
         if order.reason:
             say(f"{order.id}: {order.reason}")

@@ -13,7 +13,7 @@ from ..plugins import Plugins
 from ..views import RestoredView, restored_json
 from .history import who_option
 from .output import amount, bad, local_time, print_json, print_table, say, warn
-from .session import Command, Failure, Session, as_json, pass_session
+from .session import Command, Failure, Session, as_json, make_sure, pass_session
 
 
 @click.command("rotate-key", cls=Command)
@@ -50,11 +50,10 @@ def rotate_key(session: Session, key_file: Path | None, yes: bool, as_json: bool
         raise ConfigError(f"the master key must lie outside {data_dir}, so that a copy of the data opens nothing")
     with DataDirLock(data_dir):
         if not yes:
-            click.confirm(
+            make_sure(
                 "Backups made so far open with the present master key alone. Is a copy of it kept with them, and shall "
                 "a new one be made?",
-                abort=True,
-                err=True,
+                "say --yes",
             )
         rotate_key_file(settings.vault_path, path, present)
     if as_json:
@@ -149,7 +148,7 @@ def reconcile(session: Session, yes: bool, by: str, as_json: bool) -> None:
         print_json({**restored_json(found), "reconciled": False})
         return
     if not yes:
-        click.confirm("Is everything here accounted for, and may the engine trade again?", abort=True, err=True)
+        make_sure("Is everything here accounted for, and may the engine trade again?", "say --yes")
     found = session.engine.reconcile(by)
     if as_json:
         print_json({**restored_json(found), "reconciled": True})
@@ -177,6 +176,7 @@ def _print_restored(found: RestoredView) -> None:
                 for order in found.orders
             ],
             right=("Filled", "For"),
+            spare=("For", "Exchange"),
         )
     for name, why in found.not_asked.items():
         say(f"{bad('Not known')}  {name}: {why}")

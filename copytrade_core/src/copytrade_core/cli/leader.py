@@ -7,7 +7,15 @@ from typing import IO, Any
 import click
 
 from ..views import LeaderView
-from .credentials import ask_credentials, choose_exchange, find_exchange, key_file, read_fields, split_credentials
+from .credentials import (
+    ask_credentials,
+    check_environment,
+    choose_exchange,
+    find_exchange,
+    key_file,
+    read_fields,
+    split_credentials,
+)
 from .output import age, ago, amount, bad, good, print_json, say
 from .session import Group, InputError, Session, as_json, pass_session
 
@@ -42,6 +50,7 @@ def set_leader(
         chosen = find_exchange(exchanges, fields.get("exchange", ""))
         credentials = split_credentials(fields, chosen, ("exchange", "env"))
         env = fields["env"]
+        check_environment(chosen, env)
     else:
         chosen, env = choose_exchange([each for each in exchanges if each.can_lead], exchange, env)
         if not stored:
@@ -50,7 +59,7 @@ def set_leader(
     if as_json:
         print_json(_leader_json(view))
     else:
-        print_leader(view)
+        print_leader(session, view)
     if not view.connected:
         raise click.exceptions.Exit(1)
 
@@ -66,7 +75,7 @@ def show(session: Session, as_json: bool) -> None:
     elif view is None:
         say("No leader is set; set one with `copytrade leader set`.")
     else:
-        print_leader(view)
+        print_leader(session, view)
 
 
 def leader_line(view: LeaderView | None) -> str:
@@ -83,14 +92,14 @@ def leader_line(view: LeaderView | None) -> str:
     return line
 
 
-def print_leader(view: LeaderView) -> None:
+def print_leader(session: Session, view: LeaderView) -> None:
     say(f"Leader      {leader_line(view)}")
     if view.gap_since:
         say(f"Gap         {bad('events may be missing')} for {ago(view.gap_since)}; being read back")
     if view.last_event:
         say(f"Last event  {ago(view.last_event)} ago")
     for balance in view.balances:
-        say(f"{'Free ' + balance.asset:<12}{amount(balance.free)}")
+        say(f"{'Free ' + balance.asset:<12}{amount(balance.free, 8 if balance.asset == session.base else 2)}")
     if view.uid:
         say(f"Account     {view.uid}, key {view.key_fingerprint}")
 

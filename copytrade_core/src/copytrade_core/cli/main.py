@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import CopytradeError, EngineNotRunning
+from ..errors import CopytradeError, EngineNotRunning, UnknownExchange
 from .acceptance import acceptance
 from .accounts import accounts
 from .copying import copy
@@ -20,7 +20,7 @@ from .export import export
 from .history import copies, events, status
 from .keeping import backup, reconcile, restore, rotate_key
 from .leader import leader
-from .session import Failure, Session, shared_options
+from .session import Failure, InputError, Session, shared_options
 from .simulate import simulate
 
 GROUP = "copytrade.commands"
@@ -60,7 +60,8 @@ class Copytrade(click.Group):
         except CopytradeError as error:
             if session.debug:
                 raise
-            raise Failure(_sentence(error, session)) from None
+            failure = InputError if isinstance(error, UnknownExchange) else Failure
+            raise failure(_sentence(error, session)) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:

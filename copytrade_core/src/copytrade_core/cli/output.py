@@ -8,13 +8,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -23,12 +22,17 @@ from ..model import Side
 from ..views import AccountState, CopyState, CopyView, LeaderOrderView, plain_fraction
 
 WIDTH = 100
+WIDEST = 120
 NARROWEST = 16
+NARROWEST_ON_NARROW = 10
+TIME_FOLDED = 10
 NOTHING = "-"
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
-_UNBROKEN = frozenset({"ID", "Time", "Side"})
+_AMOUNT = re.compile(r"(?P<whole>-?[0-9]+)(\.(?P<decimals>[0-9]+))?(?P<unit>( [A-Z%][A-Z0-9]*)?)")
+
+_UNBROKEN = frozenset({"ID", "Side", "State"})
 _STATE_STYLES: dict[str, str] = {
     AccountState.ACTIVE: "green",
     AccountState.DISABLED: "red",
@@ -55,37 +59,97 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else " " for each in text)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> Table:
-    """Return *rows* under *columns*; those named in *right* are aligned right. Long cells wrap, nothing is cut."""
+def screen_width() -> int:
+    """Return how many columns there are to write on: the terminal's, up to 120; 100 where nobody says."""
+    if sys.stdout.isatty():
+        return min(os.get_terminal_size().columns, WIDEST)
+    # A pipe has no width of its own: rich would assume 80 and wrap what fits the page.
+    asked = os.environ.get("COLUMNS", "")
+    return min(int(asked), WIDEST) if asked.isascii() and asked.isdecimal() and int(asked) else WIDTH
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = (), spare: Sequence[str] = ()
+) -> Table:
+    """Return *rows* under *columns*; those named in *right* are aligned right, their amounts with equal decimals.
+
+    Long cells wrap, nothing is cut. Where the screen is too narrow the columns in *spare* go, the first one first,
+    and a line below names them.
+    """
+    width = screen_width()
     numbers = frozenset(right)
-    rows = [[printable(cell) for cell in row] for row in rows]
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
-    needed = 0
+    shown = [[printable(cell) for cell in row] for row in rows]
     for index, column in enumerate(columns):
-        number = column in numbers
-        widest = max((cell_len(row[index]) for row in rows), default=0)
-        # A name may wrap, but not to a column of single letters.
-        least = max(cell_len(column), widest if number else min(widest, NARROWEST))
-        made.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=number, min_width=least)
-        needed += least + 2
-    made.min_width = needed
-    for row in rows:
-        made.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
+        if column in numbers:
+            for row, cell in zip(shown, even([row[index] for row in shown]), strict=True):
+                row[index] = cell
+    widths = [
+        _widths(column, [row[index] for row in shown], column in numbers, width) for index, column in enumerate(columns)
+    ]
+    kept = list(range(len(columns)))
+    gone: list[str] = []
+    for name in spare:
+        if sum(widths[index][0] + 2 for index in kept) - 1 <= width:
+            break
+        if name in columns:
+            kept.remove(columns.index(name))
+            gone.append(name)
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
+    for index in kept:
+        least, most = widths[index]
+        justify: Literal["left", "right"] = "right" if columns[index] in numbers else "left"
+        made.add_column(columns[index], justify=justify, overflow="fold", no_wrap=least == most, min_width=least)
+    made.min_width = sum(widths[index][0] + 2 for index in kept) - 1  # nothing stands behind the last one's space
+    for row in shown:
+        made.add_row(*(Text(row[index], style=_STATE_STYLES.get(row[index], "")) for index in kept))
+    if gone:
+        made.caption = Text(f"Left out at {width} columns: {', '.join(gone)}")
+        made.caption_justify = "left"
     return made
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
-    show(table(columns, rows, right=right))
+def _widths(column: str, cells: Sequence[str], is_number: bool, width: int) -> tuple[int, int]:
+    """Return how narrow a column may become, and how wide it is unwrapped."""
+    widest = max([cell_len(column), *map(cell_len, cells)])
+    if is_number or column in _UNBROKEN:
+        return widest, widest
+    # A name may wrap, but not to a column of single letters; a time between its date and its hour.
+    least = TIME_FOLDED if column == "Time" else NARROWEST if width >= WIDTH else NARROWEST_ON_NARROW
+    return max(cell_len(column), min(widest, least)), widest
+
+
+def even(cells: Sequence[str]) -> list[str]:
+    """Return amounts with as many decimals as the longest of their unit has; other cells as they are."""
+    matches = [_AMOUNT.fullmatch(cell) for cell in cells]
+    places: dict[str, int] = {}
+    for match in filter(None, matches):
+        places[match["unit"]] = max(places.get(match["unit"], 0), len(match["decimals"] or ""))
+    return [
+        cell
+        if match is None or not places[match["unit"]]
+        else f"{match['whole']}.{(match['decimals'] or '').ljust(places[match['unit']], '0')}{match['unit']}"
+        for cell, match in zip(cells, matches, strict=True)
+    ]
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = (), spare: Sequence[str] = ()
+) -> None:
+    show(table(columns, rows, right=right, spare=spare))
 
 
 def show(content: RenderableType) -> None:
-    """Print *content*, at most 100 columns wide, unless its figures alone need more."""
-    # A pipe has no width of its own: rich would assume 80 and wrap what fits the page.
-    width = min(os.get_terminal_size().columns, WIDTH) if sys.stdout.isatty() else WIDTH
+    """Print *content* as wide as the screen is, or as its figures need."""
+    width = screen_width()
     console = Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
-    needed = Measurement.get(console, console.options.update(width=1000), content).minimum
-    console.width = max(width, needed)
+    console.width = max(width, _needed(content))
     console.print(content)
+
+
+def _needed(content: RenderableType) -> int:
+    if isinstance(content, Group):
+        return max(map(_needed, content.renderables), default=0)
+    return content.min_width or 0 if isinstance(content, Table) else 0
 
 
 def book_table(order: LeaderOrderView) -> RenderableType:
@@ -126,7 +190,7 @@ def book_table(order: LeaderOrderView) -> RenderableType:
     return Group(
         *_texts(lines),
         "",
-        table(("Account", "State", *numbers), rows, right=numbers),
+        table(("Account", "State", *numbers), rows, right=numbers, spare=("bp", "ms", "Price")),
         *_texts([*reasons(order.copies), *decisions(order.copies)]),
     )
 

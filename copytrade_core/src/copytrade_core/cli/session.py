@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -105,3 +110,36 @@ class InputError(Failure):
     """What was typed or read from a file cannot be right; exit code 2."""
 
     exit_code = 2
+
+
+def ask(text: str, instead: str, **options: Any) -> Any:
+    """Return what is typed at a prompt. :raises InputError: nobody can be asked here; *instead* says what to do."""
+    with _somebody_there(instead):
+        return click.prompt(text, **options)
+
+
+def confirm(text: str, instead: str) -> bool:
+    """Return whether the answer is yes. :raises InputError: nobody can be asked here; *instead* says what to do."""
+    with _somebody_there(instead):
+        return click.confirm(text, err=True)
+
+
+def make_sure(text: str, instead: str) -> None:
+    """`confirm`, and end the command where the answer is no."""
+    if not confirm(text, instead):
+        raise click.Abort
+
+
+@contextmanager
+def _somebody_there(instead: str) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            # Without a terminal a key would be echoed, and read from wherever the input comes from.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            yield
+    except getpass.GetPassWarning:
+        raise InputError(f"there is no terminal to type it in: {instead}") from None
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise InputError(f"there is nobody to ask, the input has ended: {instead}") from None
