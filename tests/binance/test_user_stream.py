@@ -357,19 +357,23 @@ def test_events_that_do_not_matter_are_passed_over(ws_api, stream, sink, account
     sink.take(BalanceSnapshot)
 
 
-def test_two_hundred_accounts_are_back_within_seconds(ws_api, open_stream, sink, account):
+def test_of_two_hundred_accounts_a_dead_socket_moves_only_its_own_and_they_are_back_within_seconds(
+    ws_api, open_stream, sink, account
+):
     stream = open_stream(StreamTimings(socket=SocketTimings(), backoff_first=0.02))
     with ThreadPoolExecutor(50) as pool:
         list(pool.map(lambda n: stream.add(account(n)), range(1, 201)))
     for _ in range(200):
         sink.take(StreamUp)
+    assert len(ws_api.lines) == 2
 
     ws_api.lines[0].cut()
 
-    for _ in range(200):
-        sink.take(StreamDown)
-    for _ in range(200):
-        sink.take(StreamUp, seconds=5)
+    fallen = {sink.take(StreamDown).account_id for _ in range(100)}
+    assert {sink.take(StreamUp).account_id for _ in range(100)} == fallen
+    assert len(fallen) == 100
+    assert sink.is_empty
+    assert len(ws_api.lines) == 2
 
 
 def test_a_stopped_stream_says_nothing_and_takes_nobody(ws_api, stream, sink, account):

@@ -44,7 +44,7 @@ def test_no_sliding_window_ever_holds_more_than_the_limit(steps):
         clock.advance(pause)
         now = clock.monotonic_ns()
         in_window = sum(spent for at, spent in granted if at > now - 30 * 10**9)
-        share = {Priority.ORDER: 100, Priority.LOOKUP: 85, Priority.CHECK: 60, Priority.BALANCE: 40}[priority]
+        share = {Priority.ORDER: 100, Priority.LOOKUP: 85, Priority.CHECK: 45, Priority.BALANCE: 40}[priority]
 
         was_granted = try_to_spend(tried, cost, priority)
 

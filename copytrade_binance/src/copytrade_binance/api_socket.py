@@ -26,13 +26,13 @@ import certifi
 import websocket
 from websocket import ABNF
 
-from copytrade_core.accounts.budget import Priority
+from copytrade_core.accounts.budget import Priority, retry_after_sec
 from copytrade_core.clock import NS_PER_SEC, Clock
 from copytrade_core.errors import ExchangeError, NotSent, OutcomeUnknown, RateLimited, StreamInterrupted
 
 from . import parse
 from .errors import EXCHANGE, http_error
-from .limits import Limits, frame_retry_after_sec, retry_after_sec
+from .limits import Limits, frame_retry_after_sec
 
 log = logging.getLogger(__name__)
 
@@ -317,7 +317,7 @@ class ApiSocket:
         assert wire is not None
         self._probe_id = next(self._ids)
         try:
-            self._limits.weight.spend(1, Priority.LOOKUP)
+            self._limits.spend(1, Priority.LOOKUP)
             payload = json.dumps({"id": self._probe_id, "method": "ping"})
             frame = ABNF.create_frame(payload, ABNF.OPCODE_TEXT).format()
         except RateLimited:

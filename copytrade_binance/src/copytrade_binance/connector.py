@@ -40,7 +40,7 @@ from copytrade_core.model import (
 from . import parse
 from .errors import EXCHANGE, unreadable
 from .gateway import BinanceGateway
-from .limits import WEIGHT_PER_MINUTE, Limits
+from .limits import Limits
 from .rest import Rest
 from .signing import Signer
 from .user_stream import BinanceUserStream
@@ -67,7 +67,7 @@ class BinanceExchange(Exchange):
         rest, ws_api = HOSTS[context.environment]
         self.symbol = context.symbol.base + context.symbol.quote
         self.ws_api_url = _endpoint(context.endpoints, "ws_api", ws_api, ("ws", "wss"))
-        self.limits = Limits(context.clock)
+        self.limits = Limits(context.clock, context.on_shut_out)
         origin = _endpoint(context.endpoints, "rest", rest, ("http", "https")).rstrip("/")
         self.rest = Rest(origin, context.exchange_clock, self.limits)
 
@@ -97,7 +97,7 @@ class BinanceExchange(Exchange):
 
     def balance_read_cost_sec(self) -> float:
         """20 units of weight, at the share of the budget that balances may take."""
-        return 20 / (WEIGHT_PER_MINUTE / 60 * Priority.BALANCE.value)
+        return 20 / (self.limits.weight.limit / 60 * Priority.BALANCE.value)
 
     def close(self) -> None:
         super().close()

@@ -86,7 +86,7 @@ class BinanceGateway(Gateway):
         """Send over the next socket that has room. :raises ExchangeError: nothing left."""
         if not sockets:
             return False
-        self._exchange.limits.weight.spend(0, Priority.ORDER)  # weighs nothing, but must not leave during a ban
+        self._exchange.limits.spend(0, Priority.ORDER)  # weighs nothing, but must not leave during a ban
         connector: BinanceConnector = prepared.connector  # type: ignore[assignment]
         params = connector.signer.frame_params(prepared.body)
         handler = functools.partial(_answered, prepared, on_outcome)
@@ -116,7 +116,7 @@ class BinanceGateway(Gateway):
                 return
             try:
                 self._exchange.limits.connections.spend(1, Priority.ORDER)
-                self._exchange.limits.weight.spend(2, Priority.LOOKUP)
+                self._exchange.limits.spend(2, Priority.LOOKUP)
             except RateLimited as error:
                 self._keeper.later(max(1.0, error.retry_after_sec), self._fill)
                 return

@@ -6,26 +6,33 @@ one counter is not stated, so it is assumed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from copytrade_core.accounts.budget import Budget
+from copytrade_core.accounts.budget import Budget, Priority, sane_ban_sec
 from copytrade_core.clock import Clock
 from copytrade_core.errors import ExchangeError, RateLimited
 
 WEIGHT_PER_MINUTE = 6000
+REQUESTS_PER_5_MIN = 300_000
 CONNECTIONS_PER_5_MIN = 300
-LONGEST_BAN_SEC = 3 * 86_400.0  # the longest that Binance documents; a figure beyond it is a mistake
+SCATTER_SEC = 1  # requests may arrive closer together than they were sent
 
 
 class Limits:
     """The budgets of this machine's address at Binance."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.weight = Budget(clock, "Binance", limit=WEIGHT_PER_MINUTE, window_sec=60)
-        self.connections = Budget(clock, "Binance", limit=CONNECTIONS_PER_5_MIN, window_sec=300)
+    def __init__(self, clock: Clock, on_shut_out: Callable[[float], None]) -> None:
+        """*on_shut_out* is told for how many seconds Binance has banned the address."""
+        self._on_shut_out = on_shut_out
+        self.weight = Budget(clock, "Binance", limit=WEIGHT_PER_MINUTE, window_sec=60 + SCATTER_SEC)
+        self.requests = Budget(clock, "Binance", limit=REQUESTS_PER_5_MIN, window_sec=300 + SCATTER_SEC)
+        self.connections = Budget(clock, "Binance", limit=CONNECTIONS_PER_5_MIN, window_sec=300 + SCATTER_SEC)
+
+    def spend(self, weight: int, priority: Priority, wait_sec: float = 0.0) -> None:
+        """Take one request of *weight*, waiting for it at most *wait_sec*. :raises RateLimited: it cannot be had."""
+        self.weight.spend(weight, priority, wait_sec)
+        self.requests.spend(1, priority)
 
     def observe_headers(self, headers: Mapping[str, str]) -> None:
         """Take over what a REST answer says is used."""
@@ -45,16 +52,8 @@ class Limits:
         """Let nothing through for as long as *error* says, if it is about the whole address."""
         if isinstance(error, RateLimited) and error.whole_address:
             self.weight.block(error.retry_after_sec, banned=error.banned)
-
-
-def retry_after_sec(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, as a number or a date; ``None`` for rubbish."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit() and len(text) <= 9:
-        return _sane(float(text))
-    until, now = _date(text), _date(headers.get("Date", ""))
-    # A date is compared with the exchange's own: ours may be wrong.
-    return _sane(until.timestamp() - now.timestamp()) if until and now else None
+            if error.banned:
+                self._on_shut_out(error.retry_after_sec)
 
 
 def frame_retry_after_sec(error: Any) -> float | None:
@@ -63,15 +62,4 @@ def frame_retry_after_sec(error: Any) -> float | None:
     if not isinstance(data, dict):
         return None
     until, now = data.get("retryAfter"), data.get("serverTime")
-    return _sane((until - now) / 1000) if isinstance(until, int) and isinstance(now, int) else None
-
-
-def _sane(seconds: float) -> float:
-    return min(max(0.0, seconds), LONGEST_BAN_SEC)
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        return parsedate_to_datetime(text)
-    except ValueError:
-        return None
+    return sane_ban_sec((until - now) / 1000) if isinstance(until, int) and isinstance(now, int) else None

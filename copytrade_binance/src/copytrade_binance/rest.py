@@ -25,13 +25,13 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
-from copytrade_core.accounts.budget import Priority
+from copytrade_core.accounts.budget import Priority, retry_after_sec
 from copytrade_core.clock import ExchangeClock
 from copytrade_core.errors import ExchangeError, NotSent, OutcomeUnknown
 
 from . import parse
 from .errors import EXCHANGE, http_error, unreadable
-from .limits import Limits, retry_after_sec
+from .limits import Limits
 from .signing import Signer
 
 CONNECT_SEC = 3.05
@@ -157,12 +157,12 @@ class Rest:
 
     def order_test(self, signer: Signer, params: Mapping[str, str]) -> Any:
         body = self._stamped(params)
-        self._limits.weight.spend(1, Priority.LOOKUP, 5)
+        self._limits.spend(1, Priority.CHECK, 5)
         return self._send("POST", "/api/v3/order/test", signer.form(body), signer, for_order=False)
 
     def new_order(self, signer: Signer, body: Mapping[str, str], passage: AbstractContextManager[None]) -> Any:
         """Send *body*, which holds its timestamp, once. *passage* is entered around the write."""
-        self._limits.weight.spend(0, Priority.ORDER)  # weighs nothing, but must not leave during a ban
+        self._limits.spend(0, Priority.ORDER)  # weighs nothing, but must not leave during a ban
         return self._send("POST", "/api/v3/order", signer.form(body), signer, for_order=True, passage=passage)
 
     def get_order(self, signer: Signer, params: Mapping[str, str]) -> Any:
@@ -190,7 +190,7 @@ class Rest:
         *,
         wait_sec: float = 0.0,
     ) -> Any:
-        self._limits.weight.spend(weight, priority, wait_sec)
+        self._limits.spend(weight, priority, wait_sec)
         form = signer.form(self._stamped(params)) if signer else urlencode(params)
         return self._send("GET", path, form, signer, for_order=False)
 

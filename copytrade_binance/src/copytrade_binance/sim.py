@@ -144,7 +144,7 @@ class BinanceSimulator(Simulator):
         self.market.listeners.append(self._changed)
         for base, step, price in (("ETH", "0.0001", "3218.44"), ("BNB", "0.001", "612.34")):
             world.open_other_market(EXCHANGE, MarketRules(base=base, base_step=Decimal(step)), Decimal(price))
-        self.limits = Limits(world, self.settings)
+        self.limits = Limits(world, self.settings, self._drop)
         self.streams = UserStreams(world)
         self.endpoints_served = Endpoints(world, self.market, self.limits, self.settings)
         self.methods = {endpoint.method: endpoint for endpoint in self.endpoints_served.table()}
@@ -228,8 +228,6 @@ class BinanceSimulator(Simulator):
                 await self.world.latency(EXCHANGE, 0.5)
             return self._seen(endpoint, call, Reply(200, body, fault=fault))
         except ApiError as error:
-            if error.status == 418:
-                self.drop_banned(call.address)
             if endpoint.is_order and not carried_out:
                 self.limits.add_weight(call.address, 1)
             body = error_body(error, self.world.now_ms(EXCHANGE))
@@ -391,7 +389,7 @@ class BinanceSimulator(Simulator):
             await socket.finish()
         return response
 
-    def drop_banned(self, address: str) -> None:
+    def _drop(self, address: str) -> None:
         """A ban ends the address's sockets too."""
         for socket in list(self.sockets):
             if socket.address == address:

@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -81,12 +81,17 @@ def refused_key() -> ApiError:
 class _Address:
     minute: int = 0
     weight: int = 0
+    heaviest: int = 0  # the weight of its fullest minute so far
     five_minutes: int = 0
     requests: int = 0
     connections: int = 0
     ignored: int = 0
     bans: int = 0
     banned_until_ms: int = 0
+
+    def add(self, weight: int) -> None:
+        self.weight += weight
+        self.heaviest = max(self.heaviest, self.weight)
 
 
 @dataclass(slots=True)
@@ -112,9 +117,11 @@ class OrderCount:
 class Limits:
     """Weight by address, unfilled orders by account. All windows are aligned to the exchange's calendar."""
 
-    def __init__(self, world: World, settings: Settings) -> None:
+    def __init__(self, world: World, settings: Settings, on_ban: Callable[[str], None] = lambda address: None) -> None:
+        """*on_ban* is told the address that was banned just now."""
         self._world = world
         self._settings = settings
+        self._on_ban = on_ban
         self._addresses: dict[str, _Address] = {}
         self._orders: dict[str, OrderCount] = {}
 
@@ -125,21 +132,20 @@ class Limits:
         if now_ms < one.banned_until_ms:
             raise self._banned(one)
         one.requests += 1
-        one.weight += weight
-        if one.weight <= self._settings.weight_limit and one.requests <= self._settings.raw_requests_limit:
-            return
-        one.ignored += 1
-        if one.ignored > self._settings.ban_after:
-            self.ban(address)
-            raise self._banned(one)
-        retry_at_ms = (one.minute + 1) * _MINUTE_MS
-        raise ApiError(
-            429,
-            -1003,
-            f"Too much request weight used; current limit is {self._settings.weight_limit} request weight per 1 MINUTE."
-            " Please use WebSocket Streams for live updates to avoid polling the API.",
-            retry_at_ms=retry_at_ms,
-        )
+        one.add(weight)
+        if one.weight > self._settings.weight_limit:
+            raise self._refused(
+                address,
+                f"Too much request weight used; current limit is {self._settings.weight_limit} request weight per 1"
+                " MINUTE. Please use WebSocket Streams for live updates to avoid polling the API.",
+                (one.minute + 1) * _MINUTE_MS,
+            )
+        if one.requests > self._settings.raw_requests_limit:
+            raise self._refused(
+                address,
+                f"Too many requests; current limit is {self._settings.raw_requests_limit} requests per 5 MINUTE.",
+                (one.five_minutes + 1) * 300_000,
+            )
 
     def connect(self, address: str) -> None:
         """Count one connection attempt. :raises ApiError: too many in five minutes, or banned."""
@@ -147,16 +153,35 @@ class Limits:
         one = self._addresses[address]
         one.connections += 1
         if one.connections > self._settings.connections_limit:
-            raise ApiError(429, -1003, "Too many connection attempts.", retry_at_ms=(one.five_minutes + 1) * 300_000)
+            raise self._refused(address, "Too many connection attempts.", (one.five_minutes + 1) * 300_000)
+
+    def _refused(self, address: str, words: str, retry_at_ms: int) -> ApiError:
+        """Return the 429 of a limit, or the ban of an address that has not heeded several."""
+        one = self._addresses[address]
+        one.ignored += 1
+        if one.ignored > self._settings.ban_after:
+            self.ban(address)
+            return self._banned(one)
+        return ApiError(429, -1003, words, retry_at_ms=retry_at_ms)
 
     def add_weight(self, address: str, weight: int) -> None:
         """Count weight that is only known afterwards: a failed order costs 1, an accepted one nothing."""
-        self._at(address, self._world.now_ms(EXCHANGE)).weight += weight
+        self._at(address, self._world.now_ms(EXCHANGE)).add(weight)
+
+    def heaviest_minute(self) -> int:
+        """Return the weight of the fullest minute that any address has had."""
+        return max((one.heaviest for one in self._addresses.values()), default=0)
+
+    @property
+    def bans(self) -> int:
+        """How often an address was banned."""
+        return sum(one.bans for one in self._addresses.values())
 
     def ban(self, address: str) -> None:
         one = self._at(address, self._world.now_ms(EXCHANGE))
         one.bans += 1
         one.banned_until_ms = self._world.now_ms(EXCHANGE) + self._settings.ban_sec * 1000 * 2 ** (one.bans - 1)
+        self._on_ban(address)
 
     def banned_until_ms(self, address: str) -> int:
         return self._at(address, self._world.now_ms(EXCHANGE)).banned_until_ms

@@ -136,6 +136,7 @@ class Socket:
             else:
                 self._reply(id_, call, result=reply.text(), limits=wants_limits)
             return
+        status = 200
         try:
             if method in RETIRED:
                 raise ApiError(410, -1016, "This service is no longer available.")
@@ -145,10 +146,12 @@ class Socket:
             self._simulator.limits.charge(self.address, weight)
             result = handle(call)
         except ApiError as error:
+            status = error.status
             self._reply(id_, call, error=error, limits=wants_limits)
         else:
             self._reply(id_, call, result=dumps(result), limits=wants_limits)
-        self._world.saw(EXCHANGE, call.account.id if call.account is not None else "", method)
+        account = call.account.id if call.account is not None else ""
+        self._world.saw(EXCHANGE, account, method, status=status)
 
     def _call(self, given: dict[str, Any]) -> Call:
         texts = {

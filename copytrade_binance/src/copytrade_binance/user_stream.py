@@ -27,7 +27,7 @@ from copytrade_core.connector import (
     UserStream,
 )
 from copytrade_core.errors import AuthenticationFailed, ExchangeError, OutcomeUnknown, RateLimited, StreamInterrupted
-from copytrade_core.model import AccountId
+from copytrade_core.model import LEADER, AccountId
 
 from . import parse
 from .api_socket import ApiSocket, Frame, SocketTimings
@@ -55,12 +55,14 @@ class StreamTimings:
 
 
 class BinanceUserStream(UserStream):
-    """Pushed events of many accounts; an account is on one line of sockets, at most 200 on each.
+    """Pushed events of many accounts; an account is on one line of sockets, at most 100 on each.
+
+    A socket that dies takes its own accounts down and no others, until its line has another.
 
     `add` may be called from many threads at once: their subscriptions then share the round trips.
     """
 
-    ACCOUNTS_PER_LINE = 200
+    ACCOUNTS_PER_LINE = 100
 
     def __init__(
         self, exchange: BinanceExchange, sink: StreamSink, name: str, timings: StreamTimings | None = None
@@ -177,7 +179,7 @@ class _Carrier:
 
 
 class _Line:
-    """Up to 200 accounts, and the socket that carries them, or two while one takes over from the other.
+    """Up to 100 accounts, and the socket that carries them, or two while one takes over from the other.
 
     What changes sockets runs on the keeper's thread; the maps are guarded by the stream's lock.
     """
@@ -210,7 +212,7 @@ class _Line:
         limits = self._stream.exchange.limits
         try:
             limits.connections.spend(1, Priority.LOOKUP)
-            limits.weight.spend(2, Priority.LOOKUP)
+            limits.spend(2, Priority.LOOKUP)
         except RateLimited as error:
             self._fail_waiting(error)
             self._retry(error.retry_after_sec)
@@ -253,7 +255,9 @@ class _Line:
         while waiting:
             member = waiting[0]
             try:
-                exchange.limits.weight.spend(2, Priority.LOOKUP, wait_sec=1)
+                # Hundreds of followers may begin at once; the leader does not wait behind them.
+                priority = Priority.LOOKUP if member.account_id == LEADER else Priority.CHECK
+                exchange.limits.spend(2, priority)
             except RateLimited as error:
                 self._stream.keeper.later(error.retry_after_sec, functools.partial(self._subscribe, carrier, waiting))
                 return

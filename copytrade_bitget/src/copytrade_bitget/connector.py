@@ -124,7 +124,7 @@ class BitgetExchange(Exchange):
         ws = _origin(context.endpoints.get("ws", WS_ORIGINS[context.environment]), "ws", ("ws", "wss"))
         self._transport = Transport(rest, connections=ORDER_THREADS)
         demo = context.environment is Environment.DEMO
-        self._api = Api(self._transport, context.clock, context.exchange_clock, demo=demo)
+        self._api = Api(self._transport, context.clock, context.exchange_clock, context.on_shut_out, demo=demo)
         self._keeper = Keeper(self._api, f"bitget-{context.environment.value}", ORDER_THREADS)
         self._stream_address = StreamAddress(ws, context.clock, context.exchange_clock)
 

@@ -10,11 +10,11 @@ import json
 import re
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from copytrade_core.accounts.budget import Budget, Priority
+from copytrade_core.accounts.budget import Budget, Priority, retry_after_sec
 from copytrade_core.clock import NS_PER_SEC, Clock, ExchangeClock
 from copytrade_core.errors import OutcomeUnknown, RateLimited
 
@@ -76,12 +76,22 @@ _HEADERS = {
 class Api:
     """What all accounts at one address share: the transport, the address's budget, the public routes."""
 
-    def __init__(self, transport: Transport, clock: Clock, exchange_clock: ExchangeClock, *, demo: bool) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        clock: Clock,
+        exchange_clock: ExchangeClock,
+        on_shut_out: Callable[[float], None],
+        *,
+        demo: bool,
+    ) -> None:
+        """*on_shut_out* is told for how many seconds Bitget has shut the address out."""
+        self._on_shut_out = on_shut_out
         self.transport = transport
         self.clock = clock
         self.exchange_clock = exchange_clock
         self.demo = demo
-        self.address = Budget(clock, "Bitget", limit=ADDRESS_LIMIT, window_sec=60.0)
+        self.address = Budget(clock, "Bitget", limit=ADDRESS_LIMIT, window_sec=61.0)  # as in `Pace`
         self._public = Pace(clock)
         self._lock = threading.Lock()
         self._paces: dict[str, Pace] = {}
@@ -105,6 +115,7 @@ class Api:
 
     def classified(self, answer: Answer, route: Route, account: str, pace: Pace) -> Envelope:
         """Return the envelope of a success; raise what anything else means."""
+        pace.observe(route, answer.headers.get("x-mbx-used-remain-limit", ""))
         if answer.status == 429:
             raise self._too_many(answer, route, account, pace)
         if not answer.body:
@@ -119,8 +130,8 @@ class Api:
 
     def _too_many(self, answer: Answer, route: Route, account: str, pace: Pace) -> RateLimited:
         """Slow down what Bitget refused: one route of one account, or, when several are refused, all."""
-        stated = answer.headers.get("Retry-After", "")
-        seconds = max(1.0, float(stated)) if re.fullmatch(r"[0-9]{1,6}", stated) else 0.0
+        stated = retry_after_sec(answer.headers)  # not documented
+        seconds = 0.0 if stated is None else max(1.0, stated)
         now = self.clock.monotonic_ns()
         with self._lock:
             self._refused.append((now, f"{account} {route.path}"))
@@ -129,6 +140,7 @@ class Api:
         if whole_address:
             seconds = seconds or ADDRESS_BLOCK_SEC
             self.address.block(seconds, banned=True)
+            self._on_shut_out(seconds)
         else:
             seconds = seconds or 1.0
             pace.block(route, seconds)
@@ -156,6 +168,12 @@ class Pace:
     def spend(self, route: Route, wait_sec: float) -> None:
         # A route is used for one purpose: all who ask for it are equal, hence ORDER for every call.
         self._budget(route).spend(1, Priority.ORDER, wait_sec)
+
+    def observe(self, route: Route, left: str) -> None:
+        """Learn from an answer how many calls of a route are left in this second: others may use the account."""
+        if left.isascii() and left.isdigit():
+            budget = self._budget(route)
+            budget.observe(budget.limit - int(left))
 
     def block(self, route: Route, seconds: float) -> None:
         self._budget(route).block(seconds)

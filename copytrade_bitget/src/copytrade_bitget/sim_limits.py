@@ -69,6 +69,8 @@ class AddressGuard:
         self._window = SlidingWindow(monotonic_ns)
         self._blocked_until_ns: dict[str, int] = {}
         self._all_blocked_until_ns = 0
+        self.blocks = 0  # how often an address was shut out for going over the limit
+        self.busiest = 0  # the most requests that one address has had in a window
 
     def admits(self, address: str) -> bool:
         limits, now = self._limits, self._monotonic_ns()
@@ -76,9 +78,12 @@ class AddressGuard:
             return False
         if not limits.enforced:
             return True
-        if self._window.take(address, limits.address_requests, limits.address_window_ms) < 0:
+        left = self._window.take(address, limits.address_requests, limits.address_window_ms)
+        if left < 0:
             self._blocked_until_ns[address] = now + limits.address_block_ms * NS_PER_MS
+            self.blocks += 1
             return False
+        self.busiest = max(self.busiest, limits.address_requests - left)
         return True
 
     def block_all(self, for_ms: float) -> None:

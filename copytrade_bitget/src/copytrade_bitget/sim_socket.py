@@ -55,10 +55,11 @@ SOCKET_FAULTS = {
 class Client:
     """One client's socket."""
 
-    def __init__(self, hub: Sockets, connection: Connection, family: Family, *, private: bool) -> None:
+    def __init__(self, hub: Sockets, connection: Connection, family: Family, address: str, *, private: bool) -> None:
         self.hub = hub
         self.connection = connection
         self.family = family
+        self.address = address
         self.private = private
         self.account: SimAccount | None = None
         self.subscribed: dict[str, Any] = {}  # channel -> the argument as the client wrote it
@@ -232,6 +233,8 @@ class Sockets:
         self.subscribes = SlidingWindow(sim.world.monotonic_ns)
         self._opens = SlidingWindow(sim.world.monotonic_ns)
         self._clients: set[Client] = set()
+        self.most = 0  # sockets that were open at once
+        self.refused = 0  # sockets turned away for a limit
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
@@ -240,7 +243,9 @@ class Sockets:
         family, private = PATHS[request.path]
         address = request.remote or ""
         over = self._opens.take(address, limits.socket_opens, limits.socket_open_window_ms) < 0
-        if limits.enforced and (over or len(self._clients) >= limits.sockets):
+        here = sum(client.address == address for client in self._clients)
+        if limits.enforced and (over or here >= limits.sockets):
+            self.refused += 1
             return web.Response(status=429, text="Too Many Requests")
         fault = sim.world.faults.take(("handshake_hangs",), sim.exchange)
         if fault is not None:
@@ -249,8 +254,9 @@ class Sockets:
         socket = web.WebSocketResponse(autoping=False, max_msg_size=1 << 16)
         await socket.prepare(request)
         connection = Connection(request, socket)
-        client = Client(self, connection, family, private=private)
+        client = Client(self, connection, family, address, private=private)
         self._clients.add(client)
+        self.most = max(self.most, len(self._clients))
         try:
             async for message in socket:
                 if connection.frozen:

@@ -55,6 +55,9 @@ class ExchangeContext:
     exchange_clock: ExchangeClock
     # From COPYTRADE_ENDPOINTS, loopback only: names as in the plug-in's documentation (rest, ws_api, ws).
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    # To be told, from any thread, for how many seconds the exchange has shut our address out: nothing is sent there
+    # until then, and people see why. It only takes notice.
+    on_shut_out: Callable[[float], None] = lambda seconds: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, NewType
 
 AccountId = NewType("AccountId", str)  # ours, a UUID as text
+LEADER = AccountId("leader")  # the leader's account, which has no UUID
 ClientOrderId = NewType("ClientOrderId", str)  # ours, sent with the order; finds a lost one
 ExchangeOrderId = NewType("ExchangeOrderId", str)  # theirs; unique per symbol only
 BaseQuantity = NewType("BaseQuantity", Decimal)

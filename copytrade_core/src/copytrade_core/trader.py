@@ -34,8 +34,9 @@ from .exchanges import Exchanges, OpenExchange
 from .feed import Feed
 from .halts import Halts
 from .leader.fold import FoldedOrder
-from .leader.watcher import LEADER, LeaderWatcher
+from .leader.watcher import LeaderWatcher
 from .model import (
+    LEADER,
     AccountId,
     Environment,
     ExecutionReport,

@@ -28,7 +28,7 @@ from ..copying.sizing import copied_share, share_of
 from ..errors import AuthenticationFailed, CopytradeError, ExchangeError, JournalError
 from ..exchanges import Exchanges, OpenExchange
 from ..feed import Feed
-from ..model import AccountId, BalanceChange, BalanceSnapshot, ExecutionReport, OrderReport, Side, Symbol
+from ..model import LEADER, BalanceChange, BalanceSnapshot, ExecutionReport, OrderReport, Side, Symbol
 from ..settings import Settings
 from ..store import book as rows
 from ..store.journal import Journal
@@ -39,7 +39,6 @@ from .ledger import BalanceLedger, Estimates, Moment, agree, choose
 
 log = logging.getLogger(__name__)
 
-LEADER = AccountId("leader")
 CONNECTIONS = ("leader-a", "leader-b")
 CROSS_CHECK_WAIT_SEC = 0.025  # for a figure from after the order to confirm the one from before it
 FINAL_WAIT_SEC = 2.0
