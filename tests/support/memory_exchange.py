@@ -91,6 +91,10 @@ class MemoryExchange:
         self.holders[key] = Holder(key, D(usdt), D(btc), updated_ms=self.now_ms() - 1000)
         return self.holders[key]
 
+    def second_key(self, key: str, of: str) -> None:
+        """Make a further key of an account."""
+        self.holders[key] = self.holders[of]
+
     def fill(
         self,
         holder: Holder,
@@ -254,7 +258,8 @@ class MemoryConnector(Connector):
         return holder
 
     def verify(self, *, needs_trade: bool = True) -> AccountCheck:
-        return AccountCheck(uid=f"uid-{self.key}", permissions=self.holder.permissions, balances=self.balances())
+        holder = self.holder
+        return AccountCheck(uid=f"uid-{holder.key}", permissions=holder.permissions, balances=self.balances())
 
     def balances(self, *, urgent: bool = False) -> BalanceSnapshot:
         with self.world.lock:

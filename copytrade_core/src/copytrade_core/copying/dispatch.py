@@ -137,6 +137,7 @@ class Dispatcher:
             on_undecided=lambda *answer: self._mailbox.post(self._undecided, *answer),
             on_evidence=self._evidence,
             on_listed=lambda job, report: accounts.met(job.account_id, report.client_order_id, report.created_ms),
+            newest_connector=lambda job: getattr(accounts.get(job.account_id), "connector", None),
         )
 
     # --- from other threads ---

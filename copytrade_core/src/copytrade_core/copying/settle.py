@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from ..clock import NS_PER_SEC, Clock, ExchangeClock
 from ..connector import Connector
-from ..errors import CopytradeError, RateLimited
+from ..errors import AuthenticationFailed, CopytradeError, RateLimited
 from ..model import ClientOrderId, ExchangeOrderId, OrderReport
 from ..workers import OnDeath, Ticker
 from .jobs import Job
@@ -78,6 +78,7 @@ class Settler:
         on_undecided: Callable[[Job, str], None],
         on_evidence: Callable[[Job, str, str], None],
         on_listed: Callable[[Job, OrderReport], None] = lambda job, report: None,
+        newest_connector: Callable[[Job], Connector | None] = lambda job: None,
     ) -> None:
         """
         :param on_found: the order is final, with all its fills; True where it had been thought absent.
@@ -86,6 +87,7 @@ class Settler:
         :param on_undecided: the deadline has passed; the text says what is missing.
         :param on_evidence: kind and text of what a look-up said.
         :param on_listed: told every order, also of others, that a listing of the account shows.
+        :param newest_connector: with the account's present key: any of its keys may ask, and the old one may be gone.
         """
         self._clock = clock
         self._deadline_ns = int(deadline_sec * NS_PER_SEC)
@@ -95,6 +97,7 @@ class Settler:
         self._on_undecided = on_undecided
         self._on_evidence = on_evidence
         self._on_listed = on_listed
+        self._newest_connector = newest_connector
         self._lock = threading.Lock()
         self._due: list[tuple[int, int, Case]] = []
         self._order = itertools.count(1)
@@ -169,6 +172,8 @@ class Settler:
         except CopytradeError as error:
             # No answer is no evidence: only the time of the next question changes.
             self._on_evidence(case.job, "lookup_failed", f"{error.kind}: {error.message}")
+            if isinstance(error, AuthenticationFailed):
+                case.connector = self._newest_connector(case.job) or case.connector
             if not isinstance(error, RateLimited) and not case.first_answer_ns:
                 case.first_answer_ns = self._clock.monotonic_ns()
             pause = error.retry_after_sec if isinstance(error, RateLimited) else 0.0
