@@ -312,7 +312,8 @@ def test_a_schema_without_a_proper_version_is_refused(opened, path, version):
 
 def test_an_older_schema_is_brought_up_to_date_in_one_transaction(opened, path, monkeypatch):
     opened(path).close()
-    monkeypatch.setattr(schema, "VERSION", 3)
+    now = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", now + 2)
 
     def first(connection):
         connection.exec_driver_sql("CREATE TABLE added (x)")
@@ -320,18 +321,18 @@ def test_an_older_schema_is_brought_up_to_date_in_one_transaction(opened, path, 
     def fails(connection):
         raise OperationalError("CREATE", {}, Exception("no space"))
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (first, fails))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*[None] * (now - 1), first, fails))
     with pytest.raises(JournalError):
         opened(path)
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == ("1",)
+    assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == (str(now),)
     assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'added'").fetchall() == []
     connection.close()
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (first, lambda connection: None))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*[None] * (now - 1), first, lambda connection: None))
     opened(path).close()
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == ("3",)
+    assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == (str(now + 2),)
     connection.close()
 
 

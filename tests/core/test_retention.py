@@ -186,7 +186,7 @@ def test_a_file_of_before_that_cannot_shrink_is_pruned_all_the_same(path):
     with sqlite3.connect(path) as old:  # made without auto_vacuum
         old.execute("PRAGMA journal_mode=WAL")
         old.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-        old.execute("INSERT INTO meta VALUES ('schema_version', '1')")
+        old.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(schema.VERSION),))
     old.close()
     journal = Journal.in_data_dir(path.parent, None, lambda error: None)
     try:
@@ -235,8 +235,8 @@ def dump(path) -> list[str]:
 
 
 @pytest.fixture
-def version_1(path):
-    """A journal as this program's first version leaves it, with history in it."""
+def present(path):
+    """A journal as this program's present version leaves it, with history in it."""
     journal = Journal.in_data_dir(path.parent, None, lambda error: None)
     add_frames(journal, 2, 1, 0)
     add_feed(journal, 2, 1, 0)
@@ -249,25 +249,26 @@ def add_column(connection):
     connection.exec_driver_sql("UPDATE feed SET importance = 'low'")
 
 
-def test_a_journal_of_version_1_is_upgraded_in_one_transaction(version_1, monkeypatch):
+def test_a_journal_is_upgraded_in_one_transaction(present, monkeypatch):
     seen_by_others = []
 
     def migrate(connection):
         add_column(connection)
-        reader = threading.Thread(target=lambda: seen_by_others.append(dump(version_1)), name="reader")
+        reader = threading.Thread(target=lambda: seen_by_others.append(dump(present)), name="reader")
         reader.start()
         reader.join()
 
-    before = dump(version_1)
-    monkeypatch.setattr(schema, "VERSION", 2)
-    monkeypatch.setattr(schema, "MIGRATIONS", (migrate,))
+    before = dump(present)
+    now = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", now + 1)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*[None] * (now - 1), migrate))
 
-    journal = Journal.in_data_dir(version_1.parent, None, lambda error: None)
+    journal = Journal.in_data_dir(present.parent, None, lambda error: None)
     journal.close()
 
     assert seen_by_others == [before]  # half of an upgrade is never in the file
-    connection = sqlite3.connect(version_1)
-    assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchall() == [("2",)]
+    connection = sqlite3.connect(present)
+    assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchall() == [(str(now + 1),)]
     assert connection.execute("SELECT importance FROM feed").fetchall() == [("low",)] * 3
     assert connection.execute("SELECT count(*) FROM frames").fetchall() == [(3,)]
     connection.close()
@@ -280,19 +281,19 @@ def test_a_journal_of_version_1_is_upgraded_in_one_transaction(version_1, monkey
         pytest.param(KeyError("a bug"), id="a-bug"),
     ],
 )
-def test_a_migration_that_fails_leaves_the_file_as_it_was_and_the_old_program_goes_on(version_1, monkeypatch, failure):
+def test_a_migration_that_fails_leaves_the_file_as_it_was_and_the_old_program_goes_on(present, monkeypatch, failure):
     def fails(connection):
         add_column(connection)
         raise failure
 
-    before = dump(version_1)
+    before = dump(present)
     with monkeypatch.context() as newer:
-        newer.setattr(schema, "VERSION", 2)
-        newer.setattr(schema, "MIGRATIONS", (fails,))
+        newer.setattr(schema, "VERSION", schema.VERSION + 1)
+        newer.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, fails))
         with pytest.raises((JournalError, KeyError)):
-            Journal.in_data_dir(version_1.parent, None, lambda error: None)
+            Journal.in_data_dir(present.parent, None, lambda error: None)
 
-    assert dump(version_1) == before
-    journal = Journal.in_data_dir(version_1.parent, None, lambda error: None)
+    assert dump(present) == before
+    journal = Journal.in_data_dir(present.parent, None, lambda error: None)
     assert feed_ages(journal) == [2, 1, 0]
     journal.close()

@@ -163,7 +163,7 @@ class Journal:
     def _take_over(self) -> str:
         """Check the file, bring its tables up to date, and make every earlier owner's writes fail."""
         try:
-            with self._engine.begin() as connection:
+            with self._engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
                 if self._is_sqlite:
                     found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
                     if found != "ok":
@@ -271,3 +271,12 @@ class Journal:
         epoch = connection.execute(row).scalar()
         if epoch != self._epoch:
             raise JournalError("another engine has taken this journal over")
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """Not hold foreign keys on this SQLite connection, which is thrown away afterwards: for `schema.prepare`."""
+    if connection.dialect.name == "sqlite":
+        # Not through SQLAlchemy, which would begin a transaction: inside of one the pragma does nothing.
+        connection.connection.cursor().execute("PRAGMA foreign_keys=OFF").close()
+    yield

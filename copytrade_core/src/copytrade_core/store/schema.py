@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from ..errors import JournalError
 
-VERSION = 1
+VERSION = 2
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
@@ -202,12 +202,78 @@ feed = Table(
     Column("data", JSON, nullable=False, default=dict),
 )
 
-# The step at index i brings version i + 1 to version i + 2, inside one transaction.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+# --- from version to version: frozen, whatever becomes of the tables above -------------------------------------------
+
+_COPIES_OF_VERSION_2 = """
+CREATE TABLE copies_new (
+    id TEXT NOT NULL,
+    leader_order_id INTEGER NOT NULL,
+    account_id TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    account_name TEXT NOT NULL,
+    exchange TEXT NOT NULL,
+    env TEXT NOT NULL,
+    side TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason_kind TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    size_asset TEXT NOT NULL,
+    free_before TEXT,
+    balance_age_ms BIGINT,
+    balance_source TEXT NOT NULL,
+    computed TEXT,
+    step TEXT,
+    sent TEXT,
+    filled_base TEXT NOT NULL,
+    filled_quote TEXT NOT NULL,
+    commissions JSON NOT NULL,
+    client_order_id TEXT NOT NULL,
+    exchange_order_id TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    latency_ms JSON NOT NULL,
+    asked_by TEXT NOT NULL,
+    decided_by TEXT NOT NULL,
+    updated_wall_ms BIGINT NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT one_copy_per_follower UNIQUE (leader_order_id, account_id, ordinal),
+    FOREIGN KEY(leader_order_id) REFERENCES leader_orders (id)
+)
+"""
+
+
+def _let_people_decide(connection: Connection) -> None:
+    """Version 2: copies that take a failed one's place, and who decided. Early journals lack both and say 1, too."""
+    columns = {column["name"] for column in inspect(connection).get_columns("copies")}
+    if "ordinal" in columns:
+        return
+    if connection.dialect.name != "sqlite":
+        for statement in (
+            "ALTER TABLE copies ADD COLUMN ordinal INTEGER NOT NULL DEFAULT 1",
+            "ALTER TABLE copies ADD COLUMN decided_by TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE copies DROP CONSTRAINT one_copy_per_follower",
+            "ALTER TABLE copies ADD CONSTRAINT one_copy_per_follower UNIQUE (leader_order_id, account_id, ordinal)",
+        ):
+            connection.exec_driver_sql(statement)
+        return
+    # SQLite cannot change a constraint: the table is written anew, and takes the old one's place and name.
+    connection.exec_driver_sql(_COPIES_OF_VERSION_2)
+    kept = ", ".join(sorted(columns))
+    connection.exec_driver_sql(f"INSERT INTO copies_new ({kept}, ordinal, decided_by) SELECT {kept}, 1, '' FROM copies")
+    connection.exec_driver_sql("DROP TABLE copies")
+    connection.exec_driver_sql("ALTER TABLE copies_new RENAME TO copies")
+    connection.exec_driver_sql("CREATE INDEX copies_by_account ON copies (account_id, leader_order_id)")
+    connection.exec_driver_sql("CREATE INDEX copies_by_state ON copies (state)")
+
+
+# The step at index i brings version i + 1 to version i + 2, inside one transaction, without foreign keys being held.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_let_people_decide,)
 
 
 def prepare(connection: Connection) -> None:
     """Create the tables in an empty database, or bring an older one up to `VERSION`.
+
+    In SQLite foreign keys must not be enforced meanwhile: a table that others refer to may be written anew. What they
+    refer to is checked afterwards.
 
     :raises JournalError: the database was written by a newer program, or is not ours.
     """
@@ -227,4 +293,10 @@ def prepare(connection: Connection) -> None:
         raise JournalError("the journal does not say its version; restore it from a backup")
     for step in MIGRATIONS[version - 1 :]:
         step(connection)
+    if version < VERSION and connection.dialect.name == "sqlite":
+        astray = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if astray is not None:
+            raise JournalError(
+                f"the journal could not be brought up to date: rows of {astray[0]} have lost their owner"
+            )
     connection.execute(meta.update().where(meta.c.key == "schema_version").values(value=str(VERSION)))
