@@ -55,7 +55,8 @@ def create_app(settings: PanelSettings | None = None, *, link: EngineLink | None
     settings = settings or PanelSettings.from_environment()
     link = link or EngineLink(settings.data_dir)
     panel = Panel(settings, link, LiveHub(link, settings.symbol), PanelStore(settings.database_path), Tickets())
-    app = Flask("copytrade_webapp", static_url_path="/static")
+    # Its own route serves the static files, by the version of what they hold (`pages`).
+    app = Flask("copytrade_webapp", static_folder=None, static_url_path="/static")
     app.json = ExactJson(app)
     app.config.update(
         API_TITLE=API_TITLE,

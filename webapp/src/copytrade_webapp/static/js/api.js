@@ -1,0 +1,123 @@
+// @ts-check
+// The only `fetch`: proves who asks, names each action once, and turns answers into values or a Problem.
+import { accessToken, deviceProof, noteNonce } from "./device.js";
+import { parseExact } from "./lib/exact_json.js";
+import { Problem } from "./lib/problem.js";
+
+const API = "/api/v1";
+const LONGEST_MS = 30_000;
+
+let csrf = "";
+let provesDevice = false;
+/** @type {(problem: Problem) => Promise<boolean>} shows the dialog that asks for the token again */
+let reauthenticate = async () => false;
+/** @type {() => void} */
+let onLoggedOut = () => location.assign("/login");
+
+/** @param {{reauthenticate?: typeof reauthenticate, onLoggedOut?: typeof onLoggedOut}} handlers */
+export function handle(handlers) {
+  reauthenticate = handlers.reauthenticate ?? reauthenticate;
+  onLoggedOut = handlers.onLoggedOut ?? onLoggedOut;
+}
+
+/** @param {any} session the answer of the calls on /session */
+export function useSession(session) {
+  csrf = session.csrf ?? csrf;
+  provesDevice = session.mode === "device_whitelist";
+  return session;
+}
+
+export const get = (/** @type {string} */ path) => ask("GET", path);
+export const post = (/** @type {string} */ path, /** @type {any} */ body) => ask("POST", path, body);
+export const put = (/** @type {string} */ path, /** @type {any} */ body) => ask("PUT", path, body);
+export const patch = (/** @type {string} */ path, /** @type {any} */ body) => ask("PATCH", path, body);
+export const remove = (/** @type {string} */ path) => ask("DELETE", path);
+
+/** A part of the page itself, not of the API. @param {string} path */
+export const page = async (path) => (await send(path, {})).json();
+
+/** Whether the panel answers at all. */
+export async function isThere() {
+  try {
+    return (await send("/livez", { cache: "no-store" })).ok;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * @param {string} method @param {string} path below /api/v1 @param {any} [body]
+ * @returns {Promise<any>} @throws {Problem}
+ */
+async function ask(method, path, body) {
+  // One name for one action of a person: however often it is sent, it is done once.
+  let problem = await once(method, path, body, uniqueName());
+  if (problem instanceof Problem && problem.kind === "reauthenticate" && (await reauthenticate(problem))) {
+    problem = await once(method, path, body, uniqueName());
+  }
+  if (!(problem instanceof Problem)) return problem;
+  if (problem.kind === "login_required" || problem.kind === "session_ended") onLoggedOut();
+  throw problem;
+}
+
+/** @param {string} method @param {string} path @param {any} body @param {string} name @returns {Promise<any>} */
+async function once(method, path, body, name) {
+  try {
+    let response = await send(API + path, await request(method, path, body, name));
+    if (noteNonce(response) && response.status === 401 && provesDevice) {
+      response = await send(API + path, await request(method, path, body, name));
+    }
+    return await read(response);
+  } catch (error) {
+    if (error instanceof Problem) return error;
+    throw error;
+  }
+}
+
+/** @param {string} method @param {string} path @param {any} body @param {string} name */
+async function request(method, path, body, name) {
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (method !== "GET") {
+    if (csrf) headers["X-CSRF-Token"] = csrf;
+    headers["Idempotency-Key"] = name;
+  }
+  if (provesDevice || path.startsWith("/devices/enrol")) Object.assign(headers, await proof(method, path));
+  return { method, headers, body: body === undefined ? undefined : JSON.stringify(body) };
+}
+
+/** @param {string} method @param {string} path @returns {Promise<Record<string, string>>} */
+async function proof(method, path) {
+  const url = location.origin + API + path.split("?")[0];
+  const withToken = !/^\/(session|devices\/(enrol|token))\b/.test(path);
+  const token = withToken ? await accessToken(() => post("/devices/token", {})) : "";
+  const dpop = await deviceProof(method, url, token);
+  return { ...(dpop ? { DPoP: dpop } : {}), ...(token ? { Authorization: `DPoP ${token}` } : {}) };
+}
+
+/** @param {string} url @param {any} options */
+async function send(url, options) {
+  try {
+    return await fetch(url, { credentials: "same-origin", signal: AbortSignal.timeout(LONGEST_MS), ...options });
+  } catch {
+    throw Problem.unreachable();
+  }
+}
+
+/** @param {Response} response @returns {Promise<any>} a value, or a Problem (returned, not thrown) */
+async function read(response) {
+  const text = await response.text();
+  let value = null;
+  try {
+    value = text ? parseExact(text) : null;
+  } catch {
+    return new Problem(response.status, { kind: "unavailable" });
+  }
+  return response.ok ? value : new Problem(response.status, value);
+}
+
+/** Not `crypto.randomUUID`, which a page without TLS does not have. */
+function uniqueName() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

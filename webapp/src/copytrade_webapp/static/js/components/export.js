@@ -1,0 +1,35 @@
+// @ts-check
+import { _ } from "../i18n.js";
+import { el } from "../lib/dom.js";
+import { openDialog } from "./dialog.js";
+
+const DAY_MS = 86_400_000;
+const MONTH_DAYS = 30;
+
+export function openExport() {
+  const day = (/** @type {number} */ ms) => new Date(ms).toLocaleDateString("en-CA");
+  const from = el("input.form-control", { type: "date", id: "export-from", value: day(Date.now() - MONTH_DAYS * DAY_MS) });
+  const until = el("input.form-control", { type: "date", id: "export-until", value: day(Date.now()) });
+  const save = () => {
+    const query = new URLSearchParams();
+    if (from.value) query.set("from", new Date(`${from.value}T00:00`).toISOString());
+    if (until.value) query.set("to", new Date(new Date(`${until.value}T00:00`).getTime() + DAY_MS).toISOString());
+    el("a", { href: `/api/v1/export.csv?${query}`, download: "" }).click();
+    dialog.close();
+  };
+  const dialog = openDialog({
+    title: _("Export history"),
+    body: el(
+      "div.sheet-body",
+      {},
+      el("p.muted", {}, _("All leader orders with their copies, as a CSV file that Excel opens.")),
+      el(
+        "div.two-columns",
+        {},
+        el("div", {}, el("label.form-label", { for: "export-from" }, _("From")), from),
+        el("div", {}, el("label.form-label", { for: "export-until" }, _("Until")), until),
+      ),
+    ),
+    foot: [el("button.btn.btn-line", { onclick: () => dialog.close() }, _("Cancel")), el("button.btn.btn-primary", { onclick: save }, _("Save the CSV file"))],
+  });
+}

@@ -1,0 +1,116 @@
+// @ts-check
+// Lets a browser in: by token or one-time link, and, where only devices get in, as a registered one.
+import { get, handle, page, post, remove, useSession } from "./api.js";
+import { canBeADevice } from "./device.js";
+import { _, advise, explain, lang, useCatalogue, useKinds } from "./i18n.js";
+import { busyWhile, byId } from "./lib/dom.js";
+import { show } from "./prefs.js";
+
+const LOOK_AGAIN_MS = 3000;
+const SECTIONS = ["waiting", "with-token", "enrol", "pending"];
+
+async function start() {
+  show();
+  handle({ onLoggedOut: () => {} }); // this is where one would be sent
+  const code = new URLSearchParams(location.hash.slice(1)).get("code");
+  // The code is good for one use, and must not stay in the address line or the history.
+  if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+  useCatalogue(await page(`/i18n/${lang}.json`));
+  await get(`/kinds?lang=${lang}`).then(({ kinds }) => useKinds(kinds, {}), () => {});
+  byId("login-form").addEventListener("submit", (/** @type {Event} */ event) => (event.preventDefault(), busyWhile(byId("login-button"), logIn)));
+  byId("enrol-form").addEventListener("submit", (/** @type {Event} */ event) => (event.preventDefault(), enrol()));
+  byId("log-out").addEventListener("click", logOut);
+  if (code) return enter(() => post("/session", { code }));
+  await enter(() => get("/session"));
+}
+
+/** @param {() => Promise<any>} ask */
+async function enter(ask) {
+  byId("entry-error").hidden = true;
+  try {
+    const session = useSession(await ask());
+    if (!session.logged_in) return open("with-token");
+    byId("log-out").hidden = false;
+    if (session.mode !== "device_whitelist" || session.device?.state === "APPROVED") return location.assign("/");
+    if (!canBeADevice()) return fail(_("This page has no secure connection, so the browser cannot make a device key. Open it over https."));
+    if (session.device?.state === "PENDING") return wait(session.device.id);
+    open("enrol");
+    byId("device-name").value ||= deviceName();
+  } catch (error) {
+    open("with-token");
+    fail([explain(error), advise(error)].filter(Boolean).join(" "));
+  }
+}
+
+async function logIn() {
+  const input = byId("token");
+  const text = byId("token-error");
+  const show_ = (/** @type {string} */ message) => {
+    input.classList.toggle("is-invalid", Boolean(message));
+    text.textContent = message;
+    if (message) input.focus();
+  };
+  show_("");
+  byId("entry-error").hidden = true;
+  if (!input.value.trim()) return show_(_("Fill this in."));
+  try {
+    const session = await post("/session", { token: input.value.trim() });
+    input.value = "";
+    await enter(async () => session);
+  } catch (error) {
+    show_([explain(error), advise(error)].filter(Boolean).join(" "));
+  }
+}
+
+async function enrol() {
+  const error_ = byId("enrol-error");
+  error_.hidden = true;
+  const code = byId("device-code").value.trim();
+  try {
+    const device = await post("/devices/enrol", { name: byId("device-name").value.trim(), ...(code ? { code } : {}) });
+    if (device.state === "APPROVED") return location.assign("/");
+    wait(device.id);
+  } catch (error) {
+    error_.textContent = explain(error);
+    error_.hidden = false;
+  }
+}
+
+/** @param {string} id */
+function wait(id) {
+  open("pending");
+  byId("approve-command").textContent = `copytrade devices approve ${id}`;
+  const look = async () => {
+    const session = await get("/session").catch(() => null);
+    if (session?.device?.state === "APPROVED") return location.assign("/");
+    setTimeout(look, LOOK_AGAIN_MS);
+  };
+  setTimeout(look, LOOK_AGAIN_MS);
+}
+
+async function logOut() {
+  await remove("/session").catch(() => {});
+  location.reload();
+}
+
+/** @param {string} name */
+function open(name) {
+  for (const each of SECTIONS) byId(each).hidden = each !== name;
+  byId(name).querySelector("input")?.focus();
+}
+
+/** @param {string} text */
+function fail(text) {
+  byId("waiting").hidden = true;
+  byId("entry-error").textContent = text;
+  byId("entry-error").hidden = false;
+}
+
+function deviceName() {
+  const { userAgent } = navigator;
+  const browser = /Edg\//.test(userAgent) ? "Edge" : /Firefox\//.test(userAgent) ? "Firefox" : /Chrome\//.test(userAgent) ? "Chrome" : "Safari";
+  const system = /Windows/.test(userAgent) ? "Windows" : /Android/.test(userAgent) ? "Android" : /iPhone|iPad/.test(userAgent) ? "iOS" : /Mac OS/.test(userAgent) ? "macOS" : "Linux";
+  return `${browser}, ${system}`;
+}
+
+start();

@@ -1,0 +1,81 @@
+// @ts-check
+// Tells of failed copies and alarms: a message in the page, a notification and a number on the app's icon outside.
+import { _, sentence } from "./i18n.js";
+import { el } from "./lib/dom.js";
+import { isAlarm } from "./lib/alarms.js";
+import { whatNeedsAPerson } from "./lib/undecided.js";
+import { preference } from "./prefs.js";
+import { store } from "./store.js";
+import { tells } from "./components/alarms.js";
+import { copyNow, leaveCopy } from "./components/decide.js";
+import { say } from "./components/toasts.js";
+import { word } from "./words.js";
+
+const MOST_TOASTS = 3;
+
+/** @param {() => void} openTodo */
+export function mountNotifications(openTodo) {
+  /** @type {Set<string> | null} null until the first picture: what failed before is no news */
+  let known = null;
+  let heard = -1;
+  store.addEventListener("change", (event) => {
+    const changed = /** @type {CustomEvent} */ (event).detail;
+    if (changed.has("snapshot") && known === null && store.isLoaded) known = new Set(store.undecided.map((copy) => copy.id));
+    if (known && changed.has("undecided")) known = tellOfCopies(known, openTodo);
+    if (changed.has("feed")) heard = tellOfAlarms(heard, openTodo);
+    if (changed.has("undecided") || changed.has("events")) showBadge();
+  });
+}
+
+/** @returns {Promise<boolean>} */
+export async function askPermission() {
+  return Boolean(globalThis.Notification) && (await Notification.requestPermission()) === "granted";
+}
+
+/** @param {Set<string>} known @param {() => void} openTodo */
+function tellOfCopies(known, openTodo) {
+  const fresh = store.undecided.filter((copy) => !known.has(copy.id));
+  if (fresh.length > MOST_TOASTS) {
+    const title = _("%(count)s copies need you", { count: fresh.length });
+    say({ tone: "bad", tag: "copies", title, buttons: [el("button.btn.btn-primary.btn-small", { onclick: openTodo }, _("Look at them"))] });
+    notify("copies", title, "");
+  } else fresh.forEach(tellOfCopy);
+  return new Set(store.undecided.map((copy) => copy.id));
+}
+
+/** @param {any} copy */
+function tellOfCopy(copy) {
+  const title = _("%(account)s: %(side)s %(state)s", { account: copy.account, side: word(copy.side), state: word(copy.state) });
+  const text = sentence(copy.reason_kind, { ...copy });
+  const decidable = copy.state !== "NEEDS_PERSON";
+  const now = el("button.btn.btn-primary.btn-small", { onclick: () => copyNow(copy) }, _("Copy now…"));
+  const leave = el("button.btn.btn-line.btn-small", { onclick: () => leaveCopy(copy) }, _("Leave"));
+  say({ tone: "bad", tag: `copy-${copy.id}`, title, text, buttons: decidable ? [now, leave] : [] });
+  notify(`account-${copy.account_id}`, title, text);
+}
+
+/** @param {number} heard @param {() => void} openTodo */
+function tellOfAlarms(heard, openTodo) {
+  const newest = store.feed[0]?.seq ?? 0;
+  if (heard < 0 || newest < heard) return newest;
+  for (const entry of store.feed.filter((each) => each.seq > heard && isAlarm(each) && each.data?.what !== "copy_undecided").slice(0, MOST_TOASTS)) {
+    const title = tells(entry);
+    say({ tone: "warn", tag: `alarm-${entry.seq}`, title, buttons: entry.data?.event_id ? [el("button.btn.btn-line.btn-small", { onclick: openTodo }, _("Look at it"))] : [] });
+    notify(`alarm-${entry.kind}`, title, "");
+  }
+  return newest;
+}
+
+/** @param {string} tag @param {string} title @param {string} body */
+async function notify(tag, title, body) {
+  if (preference("notifications") !== "on" || globalThis.Notification?.permission !== "granted" || !document.hidden) return;
+  const registration = await navigator.serviceWorker?.getRegistration();
+  registration?.showNotification(title, { tag, body, icon: document.querySelector(".brand img")?.getAttribute("src") ?? "" });
+}
+
+function showBadge() {
+  const { count } = whatNeedsAPerson(store.undecided, store.events);
+  const shown = count ? navigator.setAppBadge?.(count) : navigator.clearAppBadge?.();
+  shown?.catch(() => {});
+  document.title = `${count ? `(${count}) ` : ""}${_("copytrade")}`;
+}

@@ -1,0 +1,136 @@
+// @ts-check
+// What the page knows of the engine, kept up to date by the live stream; elements ask to be told what changed.
+import { compareIds } from "./lib/undecided.js";
+
+const EVENTS_KEPT = 50;
+const FEED_KEPT = 200;
+
+class Store extends EventTarget {
+  /** @type {Map<string, any>} */
+  accounts = new Map();
+  /** @type {any[]} newest first */
+  events = [];
+  /** @type {any[]} */
+  undecided = [];
+  /** @type {any[]} newest first */
+  feed = [];
+  /** @type {any} */
+  status = null;
+  engine = { connected: false, since: "" };
+  /** @type {{open: boolean, since: string, retrying: boolean}} */
+  stream = { open: false, since: new Date().toISOString(), retrying: false };
+  /** @type {any[]} what the plug-ins say about their exchanges */
+  exchanges = [];
+  isLoaded = false;
+  #changed = new Set();
+  #scheduled = false;
+
+  /** Call *draw* once a frame at most, and only when one of *names* changed. @param {string[]} names @param {() => void} draw */
+  when(names, draw) {
+    this.addEventListener("change", (event) => {
+      const changed = /** @type {CustomEvent} */ (event).detail;
+      if (names.some((name) => changed.has(name))) draw();
+    });
+    if (this.isLoaded) draw();
+  }
+
+  /** @param {...string} names */
+  touch(...names) {
+    for (const name of names) this.#changed.add(name);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // A hidden page draws no frames, but its badge and notifications go on.
+    const soon = document.hidden ? (/** @type {() => void} */ f) => setTimeout(f, 250) : requestAnimationFrame;
+    soon(() => {
+      this.#scheduled = false;
+      const changed = this.#changed;
+      this.#changed = new Set();
+      this.dispatchEvent(new CustomEvent("change", { detail: changed }));
+    });
+  }
+
+  /** @param {any} message one of the live stream */
+  take(message) {
+    const handler = HANDLERS[message.type];
+    if (handler) handler(this, message);
+  }
+
+  /** @param {boolean} open */
+  setStream(open) {
+    if (open === this.stream.open) return;
+    this.stream = { open, since: new Date().toISOString(), retrying: !open };
+    this.touch("stream");
+  }
+
+  /** @param {any} account as a call answered it, sooner than the stream tells */
+  putAccount(account) {
+    this.accounts.set(account.id, { ...account, arrived: performance.now() });
+    this.touch("accounts");
+  }
+
+  /** @param {string} id */
+  dropAccount(id) {
+    this.accounts.delete(id);
+    this.touch("accounts");
+  }
+
+  /** @param {any} event */
+  putEvent(event) {
+    const { copies: _rows, ...summary } = event;
+    this.events = [summary, ...this.events.filter((each) => each.id !== event.id)]
+      .sort((a, b) => compareIds(b.id, a.id))
+      .slice(0, EVENTS_KEPT);
+    this.touch("events");
+  }
+
+  /** How old a figure is now. @param {any} row @param {string} asset @returns {number | null} seconds */
+  ageSec(row, asset) {
+    const age = row[`free${asset}_age_sec`];
+    return age == null ? null : Number(age) + (performance.now() - row.arrived) / 1000;
+  }
+}
+
+/** @type {Record<string, (store: Store, message: any) => void>} */
+const HANDLERS = {
+  snapshot(store, message) {
+    store.accounts.clear();
+    store.events = [];
+    store.undecided = [];
+    store.feed = [];
+    store.engine = message.engine;
+    store.status = message.status;
+    store.isLoaded = true;
+    store.touch("snapshot", "accounts", "events", "undecided", "feed", "status", "engine");
+  },
+  accounts(store, message) {
+    const arrived = performance.now();
+    for (const row of message.accounts) store.accounts.set(row.id, { ...row, arrived });
+    store.touch("accounts");
+  },
+  removed(store, message) {
+    for (const id of message.ids) store.accounts.delete(id);
+    store.touch("accounts");
+  },
+  events(store, message) {
+    for (const event of message.events) store.putEvent(event);
+  },
+  undecided(store, message) {
+    store.undecided = message.undecided;
+    store.touch("undecided");
+  },
+  feed(store, message) {
+    const fresh = message.feed.filter((/** @type {any} */ entry) => !store.feed.some((each) => each.seq === entry.seq));
+    store.feed = [...fresh.reverse(), ...store.feed].slice(0, FEED_KEPT);
+    store.touch("feed");
+  },
+  status(store, message) {
+    store.status = message.status;
+    store.touch("status");
+  },
+  engine(store, message) {
+    store.engine = message.engine;
+    store.touch("engine");
+  },
+};
+
+export const store = new Store();
