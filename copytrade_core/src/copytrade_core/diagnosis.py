@@ -137,9 +137,12 @@ def _engine(since: str, halts: Sequence[Halt]) -> Iterator[Finding]:
 def _installation(settings: Settings, accounts: int) -> Iterator[Finding]:
     """Look at directory, files, disk and the number of files that may be open."""
     yield _directory(settings.data_dir)
-    for path in _private_files(settings):
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            yield finding(path.name, "error", "file_open", path=path)
+    private = _private_files(settings)
+    open_to_others = [path for path in private if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    for path in open_to_others:
+        yield finding(path.name, "error", "file_open", path=path)
+    if private and not open_to_others:
+        yield finding("files", "ok", "files_private", files=[path.name for path in private])
     free_mib = shutil.disk_usage(settings.data_dir).free // 2**20
     is_low = free_mib * 2**20 <= LOW_DISK_BYTES
     kind, level = ("disk_low", "error") if is_low else ("disk_fine", "ok")
@@ -228,7 +231,7 @@ def _asked(settings: Settings, plugins: Plugins, exchange: str, environment: Env
 def _offset(label: str, offset_ms: int) -> Finding:
     # Orders are dated by the exchange's own clock; this one dates what people read, and tells of a machine adrift.
     kind, level = ("clock_off", "warning") if abs(offset_ms) > CLOCK_OFF_MS else ("exchange_fine", "ok")
-    return finding(label, level, kind, exchange=label, offset_ms=offset_ms)
+    return finding(label, level, kind, exchange=label, offset_ms=abs(offset_ms))
 
 
 def _plugins(plugins: Iterable[PluginReport]) -> Iterator[Finding]:

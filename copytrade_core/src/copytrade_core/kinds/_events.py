@@ -40,6 +40,9 @@ HALTS = {
 
 FEED = {
     "engine_started": Kind("the engine has started", "引擎已启动"),
+    "accounts_ready": Kind(
+        "%(ready)s of %(accounts)s accounts are ready", "%(accounts)s 个账户中已有 %(ready)s 个就绪"
+    ),
     "engine_stopped": Kind("the engine has stopped", "引擎已停止"),
     "copies_recovered": Kind(
         "%(count)s copies of an earlier run are being settled", "正在核对上次运行留下的 %(count)s 条跟单"
@@ -230,6 +233,7 @@ CHECKS = {
     "file_open": Kind(
         "others can read %(path)s", "其他用户可以读取 %(path)s", "chmod 600 %(path)s", "请运行 chmod 600 %(path)s"
     ),
+    "files_private": Kind("%(files)s are for their owner alone", "%(files)s 仅所有者可读"),
     "disk_fine": Kind("%(free_mib)s MiB free for %(path)s", "%(path)s 所在磁盘剩余 %(free_mib)s MiB"),
     "disk_low": Kind(
         "only %(free_mib)s MiB free for %(path)s",
@@ -267,8 +271,8 @@ CHECKS = {
         "要在交易所真实交易，请取消 COPYTRADE_ENDPOINTS",
     ),
     "exchange_fine": Kind(
-        "reached; its clock is ahead of this machine's by %(offset_ms)s ms",
-        "连接正常；其时间比本机快 %(offset_ms)s 毫秒",
+        "reached; its clock and this machine's differ by %(offset_ms)s ms",
+        "连接正常；时间与本机相差 %(offset_ms)s 毫秒",
     ),
     "exchange_failed": Kind(
         "%(error)s",
