@@ -148,7 +148,9 @@ class Rest:
     # --- account --------------------------------------------------------------------------------------
 
     def account(self, signer: Signer, priority: Priority = Priority.LOOKUP) -> Any:
-        return self._read("/api/v3/account", {"omitZeroBalances": "true"}, 20, signer, priority, wait_sec=2)
+        # Who polls has time and comes again; no thread waits for it.
+        wait_sec = 0 if priority is Priority.BALANCE else 2
+        return self._read("/api/v3/account", {"omitZeroBalances": "true"}, 20, signer, priority, wait_sec=wait_sec)
 
     def apiRestrictions(self, signer: Signer) -> Any:
         return self._read("/sapi/v1/account/apiRestrictions", {}, 1, signer, wait_sec=5)

@@ -115,9 +115,19 @@ class BalanceBook:
             return account.read_ns if account else 0
 
     def is_pushed(self, account_id: AccountId) -> bool:
+        return self.pushed_since_ns(account_id) is not None
+
+    def pushed_since_ns(self, account_id: AccountId) -> int | None:
+        """Return since when (monotonic) an account's pushes are being delivered; ``None``: they are not."""
         with self._lock:
             account = self._accounts.get(account_id)
-            return account is not None and account.stream_since_ns is not None
+            return account.stream_since_ns if account else None
+
+    def is_known(self, account_id: AccountId) -> bool:
+        """Whether the exchange has ever stated this account's balances."""
+        with self._lock:
+            account = self._accounts.get(account_id)
+            return account is not None and account.confirmed_ns > 0
 
     def views(self, account_id: AccountId) -> tuple[BalanceView, ...]:
         with self._lock:

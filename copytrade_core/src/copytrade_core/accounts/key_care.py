@@ -93,11 +93,13 @@ class KeyCare:
 
     def leader_warnings(self) -> tuple[KeyWarning, ...]:
         """Return `warnings` of the leader's key, and what it may do although it should not."""
+        leader = self._leader()
+        if leader is None:
+            return ()
         with self._lock:
-            leader = next((key for key in self._found if key.startswith(LEADER_KEY)), "")
-            found = self._found.get(leader)
+            found = self._found.get(leader.id)
         excess = excess_of(found[0]) if found else None
-        return (*((KeyWarning(kind=excess[0], text=excess[1]),) if excess else ()), *self.warnings(leader))
+        return (*((KeyWarning(kind=excess[0], text=excess[1]),) if excess else ()), *self.warnings(leader.id))
 
     # --- inside ---
 

@@ -35,7 +35,7 @@ def days_left(permissions: KeyPermissions, opened: OpenExchange) -> int | None:
 
 
 def key_warnings(
-    permissions: KeyPermissions, opened: OpenExchange, *, at_verify: bool = False
+    permissions: KeyPermissions, opened: OpenExchange, *, at_verify: bool = False, needs_trade: bool = True
 ) -> tuple[KeyWarning, ...]:
     """Return what should be mended, or seen to, about a key that may still trade.
 
@@ -47,7 +47,7 @@ def key_warnings(
     if (days := days_left(permissions, opened)) is not None and days < EXPIRY_WARNING_DAYS:
         found.append(_warning("key_expires", days=days))
     if at_verify or opened.environment is Environment.PROD:
-        if permissions.can_trade is None:
+        if needs_trade and permissions.can_trade is None:
             found.append(_warning("key_trade_unknown"))
         if permissions.can_withdraw is None or permissions.can_transfer is None:
             found.append(_warning("key_withdraw_unknown"))

@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 NAME_LIMIT = 80
 FIELD_LIMIT = 8192
 VERIFY_RETRY_SEC = 30.0
+PROGRESS_SEC = 5.0  # between two events that tell how far the start has come
+THREADS = 8  # an exchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +136,15 @@ class AccountService:
         self._verify_due_ns: dict[AccountId, int] = {}
         self._round_sec: dict[str, float] = {}  # how long reading every account of an exchange once takes
         self._reading: set[AccountId] = set()
+        self._beginning: set[AccountId] = set()  # whose first subscription has not come to an end yet
+        self._read_due_ns: dict[AccountId, int] = {}  # those whom the budget sent back, and when they come again
         self._disabling: set[AccountId] = set()
         self._tried_ns: dict[AccountId, int] = {}
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="accounts")
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="accounts")
+        self._pools: dict[str, ThreadPoolExecutor] = {}  # by exchange: one that hangs holds up no other
+        self._told_ready: int | None = None
+        self._told_ns = 0
+        self._has_begun = False  # every account has been ready once
         self._poller = Ticker("balance-poller", clock, on_death, self._poll)
         self._stopping = False
 
@@ -146,7 +154,7 @@ class AccountService:
         """Open every account of the vault; streams and first balances come in the background."""
         for record in self._vault.accounts():
             try:
-                self._install(record)
+                self._install(record, begins=True)
             except CopytradeError as error:
                 self._feed.alarm(
                     f"the account {record.name} cannot be opened: {error.message}",
@@ -164,7 +172,10 @@ class AccountService:
         self._poller.stop()
         for stream in self._open_streams():
             stream.stop()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._lock:
+            pools = [self._pool, *self._pools.values()]
+        for pool in pools:
+            pool.shutdown(wait=True, cancel_futures=True)
         with self._lock:
             followers = list(self._followers.values())
         for follower in followers:
@@ -186,6 +197,20 @@ class AccountService:
         if found is None:
             raise NotFound(f"there is no account {account_id}", field="id")
         return found
+
+    def ready(self) -> tuple[int, int]:
+        """Return how many accounts are ready, and of how many: those that the exchange has not refused.
+
+        Ready: verified, its balances known, and its events pushed, or not to be had for now.
+        """
+        wanted = [follower for follower in self.all() if follower.record.disabled is None]
+        with self._lock:
+            beginning = set(self._beginning)
+        ready = sum(
+            follower.record.status == "VERIFIED" and follower.id not in beginning and self._book.is_known(follower.id)
+            for follower in wanted
+        )
+        return ready, len(wanted)
 
     def poll_sec(self, follower: Follower) -> float | None:
         """Seconds between two reads of this account's balances at the present number of accounts."""
@@ -302,6 +327,7 @@ class AccountService:
         symbol = self._settings.symbol
         # This is the asking that was due: a second one later could lift what the exchange says in between.
         self._verify_due_ns.pop(follower.id, None)
+        began_ns = self._clock.monotonic_ns()
         try:
             self._exchanges.ready(follower.opened)
             check = follower.connector.verify()
@@ -334,7 +360,11 @@ class AccountService:
         self._on_verified(record.id, follower.opened, check.permissions)
         if was_shut:
             self._tell(record, "account_verified", f"{record.name} is verified")
-            self._pool.submit(self._subscribe, record.id)
+            pushed_since_ns = self._book.pushed_since_ns(record.id)
+            if pushed_since_ns is None:
+                self._submit(follower.opened, self._subscribe, record.id)
+            elif pushed_since_ns > began_ns:
+                self.read_soon(record.id)  # what happened between the answer and the subscription nobody told
             self.warm_up()
         return VerifyView(
             ok=True,
@@ -405,10 +435,11 @@ class AccountService:
     def read_soon(self, account_id: AccountId) -> None:
         """Read an account's balances in the background; a failure is left to the next poll."""
         with self._lock:
-            if account_id in self._reading or self._stopping:
+            follower = self._followers.get(account_id)
+            if follower is None or account_id in self._reading or self._stopping:
                 return
             self._reading.add(account_id)
-        self._pool.submit(self._read_quietly, account_id)
+        self._submit(follower.opened, self._read_quietly, account_id)
 
     def warm_up(self) -> None:
         """Have each exchange open what the next burst will need."""
@@ -417,7 +448,7 @@ class AccountService:
             if follower.state is not AccountState.DISABLED:
                 by_exchange.setdefault(follower.opened, []).append(follower.connector)
         for opened, connectors in by_exchange.items():
-            self._pool.submit(opened.exchange.warm_up, connectors)
+            self._submit(opened, opened.exchange.warm_up, connectors)
 
     def checked_credentials(self, exchange: str, env: str, fields: Mapping[str, str]) -> Credentials:
         """Check *fields* against what the exchange's plug-in asks for.
@@ -449,20 +480,30 @@ class AccountService:
     def _tell(self, record: AccountRecord, what: str, text: str, **data: Any) -> None:
         self._feed.publish("account", text, what=what, name=record.name, account_id=record.id, **data)
 
-    def _install(self, record: AccountRecord) -> None:
+    def _submit(self, opened: OpenExchange, work: Callable[..., Any], *arguments: Any) -> None:
+        with self._lock:
+            pool = self._pools.get(opened.label)
+            if pool is None:
+                pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix=f"accounts-{opened.label}")
+                self._pools[opened.label] = pool
+        pool.submit(work, *arguments)
+
+    def _install(self, record: AccountRecord, *, begins: bool = False) -> None:
+        """Open an account. *begins*: the engine starts; otherwise whoever adds an account verifies it at once."""
         opened = self._exchanges.get(record.exchange, record.environment)
         connector = opened.exchange.open_connector(record.id, self._vault.credentials(record.id))
         follower = Follower(record=record, opened=opened, connector=connector)
         with self._lock:
             self._followers[record.id] = follower
         self._sync_gate(follower)
-        if follower.state is AccountState.DISABLED:
-            if record.disabled is None:
-                self._verify_due_ns.setdefault(
-                    record.id, self._clock.monotonic_ns() + int(VERIFY_RETRY_SEC * NS_PER_SEC)
-                )
+        if record.disabled is not None:
             return
-        self._pool.submit(self._subscribe, record.id)
+        if record.status != "VERIFIED" and not begins:
+            self._verify_due_ns.setdefault(record.id, self._clock.monotonic_ns() + int(VERIFY_RETRY_SEC * NS_PER_SEC))
+            return
+        with self._lock:
+            self._beginning.add(record.id)
+        self._submit(follower.opened, self._subscribe, record.id)
 
     def _replace(self, record: AccountRecord) -> None:
         with self._lock:
@@ -484,11 +525,23 @@ class AccountService:
         with self._lock:
             follower = self._followers.pop(account_id, None)
             stream = self._streams.get(follower.opened) if follower else None
+            self._beginning.discard(account_id)
         if stream is not None:
             stream.remove(account_id)
         self._verify_due_ns.pop(account_id, None)
         self._tried_ns.pop(account_id, None)
+        self._read_due_ns.pop(account_id, None)
         self._book.forget(account_id)
+        if follower is not None:
+            self._take_free_place(follower.opened)
+
+    def _take_free_place(self, opened: OpenExchange) -> None:
+        """Have an account that is only polled pushed, if the one that left made room for it."""
+        for other in self.all():
+            wants = other.opened is opened and other.state is not AccountState.DISABLED
+            if wants and other.id not in self._beginning and not self._book.is_pushed(other.id):
+                self._submit(opened, self._subscribe, other.id)
+                return
 
     def _refuse_other_owner(self, follower: Follower, uid: str) -> None:
         """:raises AuthenticationFailed: the key's account is here already, or it is the leader."""
@@ -516,7 +569,20 @@ class AccountService:
             return self._streams[opened]
 
     def _subscribe(self, account_id: AccountId) -> None:
-        """Have an account's events pushed; what was there before is read when the stream says that it is up."""
+        """Have an account's events pushed; what was there before is read when the stream says that it is up.
+
+        One that is not verified yet is verified then: that reads its balances, too.
+        """
+        try:
+            self._add_to_stream(account_id)
+        finally:
+            with self._lock:
+                self._beginning.discard(account_id)
+        follower = self.get(account_id)
+        if follower is not None and follower.record.disabled is None and follower.record.status != "VERIFIED":
+            self._verify_due_ns[account_id] = 0
+
+    def _add_to_stream(self, account_id: AccountId) -> None:
         follower = self.get(account_id)
         if follower is None or self._stopping:
             return
@@ -552,13 +618,17 @@ class AccountService:
             self._on_order(frame.account_id, event)
         elif isinstance(event, StreamUp):
             self._book.stream(frame.account_id, True)
-            self.read_soon(frame.account_id)  # nothing that happened before is delivered later
+            # Nothing that happened before is delivered later. Of an account without a good key verifying reads it.
+            if (follower := self.get(frame.account_id)) and follower.state is not AccountState.DISABLED:
+                self.read_soon(frame.account_id)
         elif isinstance(event, StreamDown):
             self._book.stream(frame.account_id, False)
 
     def _read_quietly(self, account_id: AccountId) -> None:
         try:
             self.read(account_id, urgent=False)
+        except RateLimited as error:
+            self._read_due_ns[account_id] = self._clock.monotonic_ns() + int(error.retry_after_sec * NS_PER_SEC)
         except CopytradeError as error:
             log.debug("the balances of %s could not be read: %s", account_id, error.message)  # their age grows, shown
         finally:
@@ -570,9 +640,9 @@ class AccountService:
         """Read the accounts whose turn it is, as often as each exchange's budget allows."""
         now = self._clock.monotonic_ns()
         for account_id, due in list(self._verify_due_ns.items()):
-            if due <= now:
-                del self._verify_due_ns[account_id]
-                self._pool.submit(self._verify_quietly, account_id)
+            known = self.get(account_id)
+            if due <= now and self._verify_due_ns.pop(account_id, None) is not None and known is not None:
+                self._submit(known.opened, self._verify_quietly, account_id)
         by_exchange: dict[OpenExchange, list[AccountId]] = {}
         for follower in self.all():
             if follower.state is not AccountState.DISABLED:
@@ -587,10 +657,30 @@ class AccountService:
                 # A read that failed has had its turn, too: an exchange that is down is not asked all the time.
                 turn_ns = max(self._book.read_ns(account_id), self._tried_ns.get(account_id, 0))
                 every_sec = self._every_sec(account_id, round_sec)
-                if not turn_ns or now - turn_ns >= every_sec * NS_PER_SEC:
+                if (due_ns := self._read_due_ns.get(account_id)) is not None:
+                    if due_ns <= now:
+                        self._read_due_ns.pop(account_id, None)
+                        self.read_soon(account_id)
+                elif account_id in self._beginning:
+                    continue  # it is read when it is subscribed
+                elif not turn_ns or now - turn_ns >= every_sec * NS_PER_SEC:
                     self.read_soon(account_id)
             wait = min(wait, max(cost_sec, 0.05))
+        if not self._has_begun:
+            self._tell_progress(now)
+            wait = min(wait, 0.25)  # what is due for verifying comes between two rounds
         return wait
+
+    def _tell_progress(self, now: int) -> None:
+        """Say how far the start has come, now and then and when all accounts are ready."""
+        ready, accounts = self.ready()
+        self._has_begun = ready == accounts
+        pause_ns = PROGRESS_SEC * NS_PER_SEC
+        if not accounts or ready == self._told_ready or (not self._has_begun and now - self._told_ns < pause_ns):
+            return
+        self._told_ready, self._told_ns = ready, now
+        text = f"{ready} of {accounts} accounts are ready"
+        self._feed.publish("engine", text, what="accounts_ready", ready=ready, accounts=accounts)
 
     def _every_sec(self, account_id: AccountId, round_sec: float) -> float:
         """Return how often an account is read: half as often as the budget allows while its balances are pushed."""
