@@ -160,7 +160,7 @@ def test_no_answer_is_no_finding_and_is_asked_again(world, known, monkeypatch):
     failing = [OutcomeUnknown("no answer"), RuntimeError("a bug")]
 
     with engine(world, known) as trader:
-        all_asked(world)
+        until(lambda: len(trader._key_care._due_ns) == 3)  # each is judged, too: nothing is put off after this
         connector = trader._accounts.find(account(trader).id).connector
         asked = []
 
@@ -226,3 +226,15 @@ def test_a_leaders_key_with_too_many_rights_is_refused(world, known, right):
 
         assert caught.value.kind == right
         assert trader.get_leader().key_fingerprint == leader_key
+
+
+def test_setting_the_leader_says_what_is_to_be_seen_to_about_its_key(world, known):
+    world.open("boss", "1000", "1").permissions = may(can_trade=None, can_withdraw=None, ip_restricted=False)
+
+    with engine(world, known) as trader:
+        view = trader.set_leader("memory", "test", keys("boss"))
+
+        assert [warning.kind for warning in view.warnings] == ["key_any_address", "key_withdraw_unknown"]
+        # What a test network never tells is said once; what can be mended is shown until it is.
+        assert [warning.kind for warning in trader.get_leader().warnings] == ["key_any_address"]
+        assert trader.status().leader.warnings == trader.get_leader().warnings

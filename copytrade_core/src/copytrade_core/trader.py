@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from .accounts.balances import BalanceBook
 from .accounts.changes import Changes
 from .accounts.key_care import LEADER_KEY, Asked, KeyCare
-from .accounts.key_rights import refuse_excess
+from .accounts.key_rights import key_warnings, refuse_excess
 from .accounts.service import AccountService, Follower, state_of
 from .api import TraderApi
 from .clock import NS_PER_MS, Clock, ExchangeClock, wall_text
@@ -347,12 +347,18 @@ class CopyTrader(TraderApi):
             text = f"the leader is now {opened.label}"
             self._feed.publish("leader", text, what="leader_set", label=opened.label, exchange=exchange, env=env)
             watcher = self._watch(record)
+        if asked := self._leader_key():
+            self._key_care.saw(asked.id, opened, check.permissions)
         watcher.wait_until_heard()
-        return watcher.view()
+        view = watcher.view()
+        return replace(
+            view,
+            warnings=(*key_warnings(check.permissions, opened, at_verify=True, needs_trade=False), *check.warnings),
+        )
 
     def get_leader(self) -> LeaderView | None:
         watcher = self._watcher
-        return watcher.view() if watcher is not None else None
+        return None if watcher is None else replace(watcher.view(), warnings=self._key_care.leader_warnings())
 
     def start_copying(self) -> bool:
         with self._switch:

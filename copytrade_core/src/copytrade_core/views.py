@@ -210,6 +210,7 @@ class LeaderView:
     proof_age_sec: float | None = None
     gap_since: str = ""
     balances: tuple[BalanceView, ...] = ()
+    warnings: tuple[KeyWarning, ...] = ()  # what should be mended about its key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -494,6 +495,7 @@ def status_json(status: StatusView) -> dict[str, Any]:
             "last_event": leader.last_event,
             "proof_age_sec": leader.proof_age_sec,
             "gap_since": leader.gap_since,
+            "warnings": warnings_json(leader.warnings),
             "error_kind": leader.error_kind,
             "error": leader.error,
             **{f"free{balance.asset}": balance.free for balance in leader.balances},

@@ -6,7 +6,7 @@ from typing import IO, Any
 
 import click
 
-from ..views import LeaderView
+from ..views import LeaderView, warnings_json
 from .credentials import (
     ask_credentials,
     check_environment,
@@ -16,7 +16,7 @@ from .credentials import (
     read_fields,
     split_credentials,
 )
-from .output import age, ago, amount, bad, good, print_json, say
+from .output import age, ago, amount, bad, good, print_json, say, warn
 from .session import Group, InputError, Session, as_json, pass_session
 
 
@@ -102,6 +102,8 @@ def print_leader(session: Session, view: LeaderView) -> None:
         say(f"{'Free ' + balance.asset:<12}{amount(balance.free, 8 if balance.asset == session.base else 2)}")
     if view.uid:
         say(f"Account     {view.uid}, key {view.key_fingerprint}")
+    for warning in view.warnings:
+        warn(warning.text)
 
 
 def _leader_json(view: LeaderView) -> dict[str, Any]:
@@ -116,6 +118,7 @@ def _leader_json(view: LeaderView) -> dict[str, Any]:
         "last_event": view.last_event,
         "proof_age_sec": view.proof_age_sec,
         "gap_since": view.gap_since,
+        "warnings": warnings_json(view.warnings),
         "error": {"kind": view.error_kind, "message": view.error} if view.error else None,
         **{f"free{balance.asset}": balance.free for balance in view.balances},
     }

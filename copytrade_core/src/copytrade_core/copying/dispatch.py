@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -830,7 +830,7 @@ class Dispatcher:
         computed: Fraction | None = None,
     ) -> None:
         symbol = self._settings.symbol
-        data: Mapping[str, Any] = {
+        data: dict[str, Any] = {
             "what": "copy_moved",
             "copy_id": job.copy_id,
             "event_id": str(job.leader_order_id),
@@ -840,11 +840,12 @@ class Dispatcher:
             "state": job.state.value,
             "reason_kind": kind,
             "reason": reason,
-            "computed": None if computed is None else plain_fraction(computed, 12),
-            "asset": symbol.quote if job.side is Side.BUY else symbol.base,
             "filled_base": report.filled_base if report else None,
             "filled_quote": report.filled_quote if report else None,
         }
+        if computed is not None:
+            asset = symbol.quote if job.side is Side.BUY else symbol.base
+            data |= {"computed": plain_fraction(computed, 12), "asset": asset}
         text = f"{job.account_name} {job.side} {job.state}" + (f": {reason}" if reason else "")
         self._feed.publish("copy", text, **data)
 
