@@ -94,7 +94,7 @@ function makeRow(base, quote) {
     quoteAge: el("span.age"),
     base: el("span"),
     baseAge: el("span.age"),
-    copy: cell(".clip"),
+    copy: cell(".two"),
     error: cell(".clip"),
     verify: action("shield-check", "", (button) => busyWhile(button, () => verifyAccount(row.item))),
     pause: action("pause", "", (button) => busyWhile(button, () => pauseOrResume(row.item))),
@@ -155,16 +155,13 @@ function drawCopy(cell, copy) {
   if (cell.dataset.shown === key) return;
   cell.dataset.shown = key;
   if (!copy) return fillWith(cell, el("span.muted", {}, "–"));
-  const share = copy.x_percent ?? copy.share_percent;
+  const share = copy.x_percent ?? store.events.find((event) => event.id === copy.event_id)?.x_percent;
   const amount = copy.sent ?? null;
   cell.title = `${word(copy.state)} · ${format.full(copy.updated)}`;
   fillWith(
     cell,
-    el(`span.side-word.${copy.side === "BUY" ? "rise" : "fall"}`, {}, word(copy.side)),
-    " ",
-    share == null ? null : [el("span.muted", {}, format.share(share)), " "],
-    amount == null ? null : `${format.exact(amount)} ${copy.size_asset} `,
-    copy.state === "FILLED" ? null : el(`span.${tone(copy.state) || "muted"}`, {}, word(copy.state)),
+    el("span.clip", {}, el(`span.side-word.${copy.side === "BUY" ? "rise" : "fall"}`, {}, word(copy.side)), " ", share == null ? null : format.share(share)),
+    el("small", {}, amount == null ? null : `${format.exact(amount)} ${copy.size_asset} `, copy.state === "FILLED" ? null : el(`span.${tone(copy.state) || "muted"}`, {}, word(copy.state))),
   );
 }
 

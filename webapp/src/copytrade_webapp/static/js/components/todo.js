@@ -108,5 +108,5 @@ function row(copy, buttons) {
 
 /** @param {any} event */
 function orderName(event) {
-  return [el(`span.side-word.${event.type === "BUY" ? "rise" : "fall"}`, {}, word(event.type)), " ", event.x_percent == null ? null : `${format.share(event.x_percent)} `, el("span.muted", {}, format.moment(event.t))];
+  return [el(`span.side-word.${event.type === "BUY" ? "rise" : "fall"}`, {}, word(event.type)), " ", event.x_percent == null ? null : `${format.share(event.x_percent)} `, `${format.exact(event.type === "BUY" ? event.filled_quote : event.filled_base)} ${event.symbol.split("/")[event.type === "BUY" ? 1 : 0]} `, el("span.muted", {}, format.moment(event.t))];
 }
