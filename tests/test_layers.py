@@ -42,7 +42,6 @@ ALLOWED = {
         "flask_babel",
         "babel",
         "flask_bootstrap",
-        "flask_limiter",
         "limits",
         "joserfc",
         "prometheus_client",

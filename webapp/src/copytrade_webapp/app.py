@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, current_app, g
+from flask import Flask, Response, current_app, g
 from flask_bootstrap import Bootstrap5
 from flask_smorest import Api
+from werkzeug.exceptions import HTTPException
 
 from .access.guard import init_access
 from .access.store import PanelStore
@@ -18,7 +19,8 @@ from .exact_json import ExactJson
 from .hub import LiveHub
 from .live import init_live
 from .pages import init_pages
-from .problems import init_problems
+from .problems import from_http, init_problems
+from .schemas.base import ProblemDocument
 from .settings import PanelSettings
 
 API_TITLE = "copytrade"
@@ -45,6 +47,15 @@ class Panel:
         self.hub.stop()
         self.link.stop()
         self.store.close()
+
+
+class ProblemApi(Api):  # type: ignore[misc]
+    """flask-smorest with one kind of error for everything: problem documents."""
+
+    ERROR_SCHEMA = ProblemDocument
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        return from_http(error)
 
 
 def create_app(settings: PanelSettings | None = None, *, link: EngineLink | None = None) -> Flask:
@@ -79,7 +90,7 @@ def create_app(settings: PanelSettings | None = None, *, link: EngineLink | None
     init_live(app, panel.hub, panel.tickets, settings)
     Bootstrap5(app)
     init_pages(app, settings)
-    api = Api(app)
+    api = ProblemApi(app)
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint, url_prefix=f"/api/v1{blueprint.url_prefix or ''}")
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -75,7 +76,7 @@ def init_problems(app: Flask) -> None:
     app.register_error_handler(Problem, _from_problem)
     app.register_error_handler(errors.CopytradeError, _from_core)
     app.register_error_handler(ValidationError, _from_marshmallow)
-    app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(HTTPException, from_http)
     app.register_error_handler(Exception, _from_anything)
 
 
@@ -116,7 +117,8 @@ def _flatten(messages: Any, path: tuple[str, ...] = ()) -> Any:
             yield {"field": ".".join(path).replace("_schema", ""), "kind": "invalid", "detail": str(text)}
 
 
-def _from_http(error: HTTPException) -> Response:
+def from_http(error: HTTPException) -> Response:
+    """Return the document of an error that Flask or a library raised."""
     if error.response is not None or (error.code or 500) < 400:
         return error.get_response()  # type: ignore[return-value]
     status = error.code or 500
@@ -137,6 +139,4 @@ def _from_anything(error: Exception) -> Response:
 
 
 def _title(status: int) -> str:
-    from http import HTTPStatus
-
     return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Error"
