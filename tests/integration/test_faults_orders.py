@@ -18,6 +18,7 @@ import pytest
 import urllib3
 
 from copytrade_binance import gateway as binance_gateway
+from copytrade_bitget import rest as bitget_rest
 from copytrade_bitget import transport as bitget_transport
 from copytrade_bitget.connector import BitgetConnector
 from copytrade_core import NotSent
@@ -464,15 +465,50 @@ def test_f23_a_banned_address_sends_nothing_until_its_time(follow):
     rows = on.settled(on.buy(), 5)
     begun = on.sims.call(lambda: on.sims.world.now_ms("binance"))
     missed = on.sell()
-    on.pass_time(4)
+    (halt,) = on.trader.status().halts
+    explained = [finding for finding in on.trader.doctor() if finding.kind == "engine_halted"]
+    on.pass_time(3.5)
     asked_meanwhile = on.requests_between("binance", begun, on.sims.call(lambda: on.sims.world.now_ms("binance")))
 
     assert (rows["binance 1"].state, rows["binance 1"].attempts) == (FAILED, 1)
     assert any("shut our address out" in alarm for alarm in on.alarms())
     assert asked_meanwhile == []
+    assert (halt.kind, halt.exchange) == ("banned:binance/test", "binance/test")
+    assert halt.since < halt.until and halt.until in halt.ends_when
+    assert [(one.level, one.data["exchange"]) for one in explained] == [("error", "binance/test")]
+    assert halt.until in explained[0].remedy
     # The leader is at Binance, too: what it placed during the ban is found when the ban is over.
     assert set(states(on.settled(missed, 30)).values()) == {FILLED}
     assert set(states(on.settled(on.buy(), 20)).values()) == {FILLED}
+    assert on.trader.status().halts == ()
+    told = [event.data["what"] for event in on.trader.list_feed(limit=1000) if event.data["what"].startswith("halt")]
+    assert told == ["halt_began", "halt_ended"]
+
+
+@pytest.mark.slow
+def test_copies_behind_a_shut_out_address_go_when_it_ends_or_end_at_their_age_and_no_thread_waits(follow, monkeypatch):
+    monkeypatch.setattr(bitget_rest, "ADDRESS_BLOCK_SEC", 7.0)
+    names = [f"classic {number}" for number in range(1, 5)]
+    on = follow(("binance 1", BINANCE), *((name, CLASSIC) for name in names), max_copy_age_sec=4)
+    on.sims.call(lambda: on.sims.simulators["bitget"].disturb("address_blocked", None, {"seconds": 6.5}))
+    first = on.buy()
+    (halt,) = until(lambda: on.trader.status().halts, 10)
+    waiting = on.buy("0.1")
+    refused = len(on.orders_seen("classic 1"))
+    rows = on.settled(waiting, 6)
+
+    assert (halt.kind, halt.exchange) == ("banned:bitget/demo", "bitget/demo")
+    assert {rows[name].state for name in names} == {CopyState.STALE}
+    assert {rows[name].reason_kind for name in names} == {"too_old"}
+    assert "shut this machine's address out" in rows["classic 1"].reason
+    assert rows["binance 1"].state is FILLED  # the others trade on
+    assert len(on.orders_seen("classic 1")) == refused
+    assert not [row for name, row in on.settled(first, 5).items() if name in names and row.state.is_ok]
+    late = on.buy("0.05")
+    # This one is still young enough when the ban ends.
+    rows = on.settled(late, 15)
+    assert set(states(rows).values()) == {FILLED}
+    assert on.trader.status().halts == ()
 
 
 def test_f24_a_firewall_turns_one_order_away_and_silences_nobody(follow):

@@ -32,6 +32,7 @@ class OpenExchange:
     rules_due_ns: int = 0
     error: str = ""
     jumped_ms: float = 0.0
+    shut_until_ns: int = 0  # until when (monotonic) it has shut our address out
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -54,8 +55,14 @@ class Exchanges:
         clock: Clock,
         on_death: OnDeath,
         on_change: Callable[[OpenExchange], None],
+        on_shut_out: Callable[[OpenExchange, float], None] = lambda opened, seconds: None,
     ) -> None:
-        """*on_change* is told when an exchange's clock or rules became usable or stopped being so."""
+        """
+        :param on_change: told when an exchange's clock or rules became usable or stopped being so.
+        :param on_shut_out: told for how many seconds an exchange has shut our address out, and again with 0 when
+            that is over.
+        """
+        self._on_shut_out = on_shut_out
         self._settings = settings
         self._plugins = plugins
         self._clock = clock
@@ -80,6 +87,7 @@ class Exchanges:
                 clock=self._clock,
                 exchange_clock=exchange_clock,
                 endpoints=self._settings.endpoints_for(exchange, environment),
+                on_shut_out=lambda seconds: self.shut_out(f"{exchange}/{environment}", seconds),
             )
             opened = OpenExchange(
                 id=exchange,
@@ -106,6 +114,18 @@ class Exchanges:
             if opened.rules is None:
                 self._read_rules(opened)
 
+    def shut_out(self, label: str, seconds: float) -> None:
+        """Take notice that an exchange has shut our address out for so long. From any thread."""
+        until_ns = self._clock.monotonic_ns() + int(seconds * NS_PER_SEC)
+        with self._lock:
+            opened = next((each for each in self._open.values() if each.label == label), None)
+            # The answers to what was under way all say the same.
+            if opened is None or until_ns <= opened.shut_until_ns + NS_PER_SEC:
+                return
+            opened.shut_until_ns = until_ns
+        self._on_shut_out(opened, seconds)
+        self._keeper.wake()
+
     def remeasure(self, opened: OpenExchange) -> None:
         """Have the clock measured again soon: the exchange refused a timestamp."""
         opened.clock_due_ns = 0
@@ -124,6 +144,9 @@ class Exchanges:
     def _keep(self) -> float:
         now = self._clock.monotonic_ns()
         for opened in self.all():
+            if 0 < opened.shut_until_ns <= now:
+                opened.shut_until_ns = opened.clock_due_ns = 0
+                self._on_shut_out(opened, 0.0)
             before = (opened.clock.is_known, opened.rules is not None, opened.error)
             with opened.lock:
                 try:
@@ -139,7 +162,8 @@ class Exchanges:
                 opened.jumped_ms = 0.0
         dues = [min(opened.clock_due_ns, opened.rules_due_ns) for opened in self.all()]
         wait = (min(dues, default=now + int(CLOCK_EVERY_SEC * NS_PER_SEC)) - self._clock.monotonic_ns()) / NS_PER_SEC
-        return min(max(wait, CLOCK_RETRY_SEC), CLOCK_EVERY_SEC)
+        ends = [(opened.shut_until_ns - now) / NS_PER_SEC for opened in self.all() if opened.shut_until_ns]
+        return max(0.0, min([max(wait, CLOCK_RETRY_SEC), CLOCK_EVERY_SEC, *ends]))
 
     def _measure(self, opened: OpenExchange) -> None:
         jump = opened.clock.measure(opened.exchange.server_time_ms)

@@ -20,16 +20,18 @@ class Halts:
         self._lock = threading.Lock()
         self._halts: dict[str, Halt] = {}
 
-    def begin(self, kind: str, reason: str, ends_when: str, exchange: str = "") -> None:
-        """Put a reason in force; a second one of the same kind changes nothing.
+    def begin(self, kind: str, reason: str, ends_when: str, exchange: str = "", until: str = "") -> None:
+        """Put a reason in force; a second one of the same kind changes nothing, but for a later end.
 
         :param exchange: the label of the one exchange that it stops; empty: it stops everything.
+        :param until: when it ends by itself (ISO 8601 in UTC), where that is known.
         """
         with self._lock:
-            if kind in self._halts:
+            known = self._halts.get(kind)
+            if known is not None and known.until >= until:
                 return
-            since = wall_text(self._clock.wall_ms())
-            halt = Halt(kind=kind, reason=reason, since=since, ends_when=ends_when, exchange=exchange)
+            since = known.since if known else wall_text(self._clock.wall_ms())
+            halt = Halt(kind=kind, reason=reason, since=since, ends_when=ends_when, exchange=exchange, until=until)
             self._halts[kind] = halt
         self._on_change(halt, True)
 
@@ -57,5 +59,6 @@ class Halts:
         return next((halt for halt in self.all() if not halt.exchange), None)
 
     def of(self, exchange: str) -> Halt | None:
-        """Return a reason that stops just this exchange."""
-        return next((halt for halt in self.all() if halt.exchange == exchange), None)
+        """Return a reason that stops just this exchange: one that does not end by itself before one that does."""
+        found = [halt for halt in self.all() if halt.exchange == exchange]
+        return min(found, key=lambda halt: halt.until, default=None)

@@ -64,6 +64,7 @@ from .views import (
     LeaderView,
     PluginView,
     RestoredView,
+    StartingView,
     StatusView,
     VerifyView,
     plain_fraction,
@@ -104,7 +105,9 @@ class CopyTrader(TraderApi):
         self._changes = Changes()
         self._feed.subscribe(self._note_change)
         self._balances = BalanceBook(self._clock, settings.symbol, on_change=self._changes.note)
-        self._exchanges = Exchanges(settings, plugins, self._clock, self._thread_died, self._exchange_changed)
+        self._exchanges = Exchanges(
+            settings, plugins, self._clock, self._thread_died, self._exchange_changed, self._shut_out
+        )
         self._accounts = AccountService(
             settings=settings,
             clock=self._clock,
@@ -399,12 +402,14 @@ class CopyTrader(TraderApi):
             open_states = rows.count_states(connection)
         needs_person = open_states.get(CopyState.NEEDS_PERSON, 0)
         needs_person += sum(order.state is LeaderOrderState.UNDECIDED for order in recent)
+        ready, accounts = self._accounts.ready()
         return StatusView(
             running=self._vault.copying,
             symbol=str(self._settings.symbol),
             copying_since=wall_text(self._vault.copying_since_ms) if self._vault.copying else "",
             engine_since=self._since,
             halts=self._halts.all(),
+            starting=StartingView(ready=ready, accounts=accounts) if ready < accounts else None,
             leader=self.get_leader(),
             followers=tuple(self._account_view(record, last) for record in self._vault.accounts())
             if with_followers
@@ -727,6 +732,18 @@ class CopyTrader(TraderApi):
                 exchange="" if leads else opened.label,
             )
         self._dispatcher.look_again()
+
+    def _shut_out(self, opened: OpenExchange, seconds: float) -> None:
+        kind = f"banned:{opened.label}"
+        if not seconds:
+            self._halts.end(kind)
+            return
+        until = wall_text(self._clock.wall_ms() + round(seconds * 1000))
+        reason = f"{opened.label} has shut our address out for sending too much"
+        self._halts.begin(kind, reason, f"the ban, at {until}", exchange=opened.label, until=until)
+        text = f"{opened.label} has shut our address out: nothing is sent there for {seconds:.0f} s"
+        label = opened.label
+        self._feed.alarm(text, what="address_banned", label=label, seconds=round(seconds), exchange=label)
 
     def _halt_changed(self, halt: Halt, began: bool) -> None:
         if not halt.exchange:

@@ -222,6 +222,15 @@ class Halt:
     since: str
     ends_when: str
     exchange: str = ""  # only there, the others trade on; empty: nothing is traded
+    until: str = ""  # when it ends by itself; what waits behind it is sent then, if it is still young enough
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartingView:
+    """How many accounts are ready: verified, their balances known, their events pushed where they can be."""
+
+    ready: int
+    accounts: int  # all that no exchange has refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +240,7 @@ class StatusView:
     copying_since: str = ""
     engine_since: str = ""
     halts: tuple[Halt, ...] = ()
+    starting: StartingView | None = None  # some accounts are not ready yet
     leader: LeaderView | None = None
     followers: tuple[AccountView, ...] = ()
     recent_events: tuple[LeaderOrderView, ...] = ()  # without their rows, which `get_event` has
@@ -482,9 +492,13 @@ def status_json(status: StatusView) -> dict[str, Any]:
                 "since": halt.since,
                 "ends_when": halt.ends_when,
                 "exchange": halt.exchange,
+                "until": halt.until,
             }
             for halt in status.halts
         ],
+        "starting": None
+        if status.starting is None
+        else {"ready": status.starting.ready, "accounts": status.starting.accounts},
         "leader": None
         if leader is None
         else {

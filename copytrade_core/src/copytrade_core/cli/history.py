@@ -232,6 +232,8 @@ def _print_summary(view: StatusView) -> None:
     if view.leader is not None and view.leader.gap_since:
         say(f"         {bad('events may be missing')} for {ago(view.leader.gap_since)}; being read back")
     say(f"Engine   running for {ago(view.engine_since)}" if view.engine_since else "Engine   running")
+    if view.starting is not None:
+        say(f"Accounts {view.starting.ready} of {view.starting.accounts} accounts are ready")
     if view.unsettled:
         say(f"Open     {view.unsettled} copies are still being settled")
     if view.needs_person:

@@ -360,7 +360,7 @@ class Dispatcher:
             return ended, "before_resumed", "the leader placed it before this account was resumed"
         if not job.by_person and job.created_ms <= self._copying_since_ms():
             return ended, "before_started", "the leader placed it before copying was started"
-        if halt := self._halts.of(job.exchange_label):
+        if (halt := self._halts.of(job.exchange_label)) and not halt.until:
             return CopyState.FAILED, "halted", halt.reason
         if self._clock.monotonic_ns() > job.deadline_ns:
             return CopyState.FAILED if was_tried else CopyState.STALE, "too_old", self._why_late(job, follower)
@@ -368,6 +368,8 @@ class Dispatcher:
 
     @staticmethod
     def _why_late(job: Job, follower: Follower) -> str:
+        if follower.opened.shut_until_ns:
+            return "the exchange had shut this machine's address out until the leader's order was too old to be copied"
         if not follower.opened.clock.is_known or follower.opened.rules is None:
             return f"the exchange could not be reached in time ({follower.opened.error or 'no answer'})"
         return "the leader's order had become too old to be copied"
@@ -380,7 +382,7 @@ class Dispatcher:
             self._exchanges.remeasure(opened)
             return CLOCK_AGAIN_SEC
         too_old_sec = max((job.deadline_ns - now) / NS_PER_SEC, 0.0) + 0.01
-        hold = max(job.not_before_ns, self._holds.get(opened.label, 0))
+        hold = max(job.not_before_ns, self._holds.get(opened.label, 0), opened.shut_until_ns)
         if hold > now:
             return min((hold - now) / NS_PER_SEC, too_old_sec)
         for other in lane.unknown:
@@ -810,16 +812,9 @@ class Dispatcher:
 
     def _hold(self, label: str, error: RateLimited) -> None:
         until = self._clock.monotonic_ns() + int(error.retry_after_sec * NS_PER_SEC)
-        if until > self._holds.get(label, 0):
-            self._holds[label] = until
-            if error.banned:
-                self._feed.alarm(
-                    f"{label} has shut our address out: nothing is sent there for {error.retry_after_sec:.0f} s",
-                    what="address_banned",
-                    label=label,
-                    seconds=round(error.retry_after_sec),
-                    exchange=label,
-                )
+        self._holds[label] = max(until, self._holds.get(label, 0))
+        if error.banned:
+            self._exchanges.shut_out(label, error.retry_after_sec)
 
     def _publish(
         self,

@@ -18,6 +18,12 @@ HALTS = {
         "restart the engine; keep the log",
         "请重启引擎，并保留日志",
     ),
+    "banned:": Kind(
+        "%(label)s has shut this machine's address out",
+        "%(label)s 封禁了本机 IP",
+        "ends by itself when the exchange lets us in again; see what else uses this address",
+        "解封后自动恢复；请检查同一 IP 上的其他程序",
+    ),
     "certificate:": Kind(
         "the certificate of %(label)s is not valid; somebody may be listening in",
         "%(label)s 的证书无效，可能有人窃听",
