@@ -20,8 +20,7 @@ export function mountNotifications(openTodo) {
   let heard = -1;
   store.addEventListener("change", (event) => {
     const changed = /** @type {CustomEvent} */ (event).detail;
-    if (changed.has("snapshot") && known === null && store.isLoaded) known = new Set(store.undecided.map((copy) => copy.id));
-    if (known && changed.has("undecided")) known = tellOfCopies(known, openTodo);
+    if (changed.has("undecided")) known = tellOfCopies(known, openTodo);
     if (changed.has("feed")) heard = tellOfAlarms(heard, openTodo);
     if (changed.has("undecided") || changed.has("events")) showBadge();
   });
@@ -32,8 +31,9 @@ export async function askPermission() {
   return Boolean(globalThis.Notification) && (await Notification.requestPermission()) === "granted";
 }
 
-/** @param {Set<string>} known @param {() => void} openTodo */
+/** @param {Set<string> | null} known @param {() => void} openTodo */
 function tellOfCopies(known, openTodo) {
+  if (known === null) return new Set(store.undecided.map((copy) => copy.id));
   const fresh = store.undecided.filter((copy) => !known.has(copy.id));
   if (fresh.length > MOST_TOASTS) {
     const title = _("%(count)s copies need you", { count: fresh.length });

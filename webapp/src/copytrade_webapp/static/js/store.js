@@ -22,6 +22,8 @@ class Store extends EventTarget {
   /** @type {any[]} what the plug-ins say about their exchanges */
   exchanges = [];
   isLoaded = false;
+  /** @type {Set<string>} accounts of before the snapshot that it has not named yet */
+  unconfirmed = new Set();
   #changed = new Set();
   #scheduled = false;
 
@@ -93,18 +95,19 @@ class Store extends EventTarget {
 /** @type {Record<string, (store: Store, message: any) => void>} */
 const HANDLERS = {
   snapshot(store, message) {
-    store.accounts.clear();
-    store.events = [];
-    store.undecided = [];
-    store.feed = [];
+    // The long lists follow in parts; until then what was there stands, so that nothing flickers.
+    store.unconfirmed = new Set(store.accounts.keys());
     store.engine = message.engine;
     store.status = message.status;
     store.isLoaded = true;
-    store.touch("snapshot", "accounts", "events", "undecided", "feed", "status", "engine");
+    store.touch("snapshot", "status", "engine");
   },
   accounts(store, message) {
     const arrived = performance.now();
-    for (const row of message.accounts) store.accounts.set(row.id, { ...row, arrived });
+    for (const row of message.accounts) {
+      store.accounts.set(row.id, { ...row, arrived });
+      store.unconfirmed.delete(row.id);
+    }
     store.touch("accounts");
   },
   removed(store, message) {
@@ -115,6 +118,9 @@ const HANDLERS = {
     for (const event of message.events) store.putEvent(event);
   },
   undecided(store, message) {
+    // In a snapshot this comes after all accounts: what was not among them is gone.
+    for (const id of store.unconfirmed) store.dropAccount(id);
+    store.unconfirmed.clear();
     store.undecided = message.undecided;
     store.touch("undecided");
   },

@@ -1,7 +1,7 @@
 // @ts-check
 import { _, format, locale, sentence, remedy } from "../i18n.js";
 import { post } from "../api.js";
-import { busyWhile, byId, el, fillWith, icon, setText } from "../lib/dom.js";
+import { busyWhile, byId, el, icon, setText } from "../lib/dom.js";
 import { chooseRows } from "../lib/rows.js";
 import { store } from "../store.js";
 import { exchangeName, tone, word } from "../words.js";
@@ -14,6 +14,7 @@ import { VirtualTable } from "./virtual_table.js";
 const OLD_SEC = 15;
 const SORT_AGAIN_MS = 1000;
 
+let made = 0;
 const wish = { search: "", state: "", sorting: { key: "name", descending: false } };
 /** @type {any[]} */
 let chosen = [];
@@ -79,36 +80,44 @@ function choose(table, now) {
 
 /** @param {string} base @param {string} quote */
 function makeRow(base, quote) {
-  const action = (/** @type {string} */ symbol, /** @type {string} */ className, /** @type {(button: any) => void} */ act) => {
-    const button = el(`button.icon-button${className}`, {}, icon(symbol));
+  made += 1;
+  const id = `follower-${made}`;
+  // Named by itself and the account's name beside it, so that drawing a row need not name four buttons anew.
+  const action = (/** @type {string} */ symbol, /** @type {string} */ name, /** @type {(button: any) => void} */ act, className = "") => {
+    const own = `${id}-${symbol}`;
+    const button = el(`button.icon-button${className}`, { id: own, title: name, "aria-label": name, "aria-labelledby": `${own} ${id}` }, icon(symbol));
     button.addEventListener("click", () => act(button));
     return button;
   };
   const cell = (/** @type {string} */ className, /** @type {any} */ ...children) => el(`div${className}`, { role: "cell" }, ...children);
   const parts = {
-    name: cell(".name.clip"),
+    name: el("div.name.clip", { role: "rowheader", id }),
     exchange: cell(".clip"),
     env: cell(".env"),
-    state: cell(""),
+    state: el("span.pill"),
     quote: el("span"),
     quoteAge: el("span.age"),
     base: el("span"),
     baseAge: el("span.age"),
-    copy: cell(".two"),
+    side: el("span.side-word"),
+    share: el("span"),
+    amount: el("span"),
+    outcome: el("span"),
     error: cell(".clip"),
-    verify: action("shield-check", "", (button) => busyWhile(button, () => verifyAccount(row.item))),
-    pause: action("pause", "", (button) => busyWhile(button, () => pauseOrResume(row.item))),
-    edit: action("pencil", "", () => openEditAccount(row.item)),
-    remove: action("trash3", ".danger", () => deleteAccount(row.item)),
+    pause: action("pause", _("Pause"), (button) => busyWhile(button, () => pauseOrResume(row.item))),
+    verify: action("shield-check", _("Verify"), (button) => busyWhile(button, () => verifyAccount(row.item))),
   };
+  const copy = el("div.two", { role: "cell" }, el("span.clip", {}, parts.side, " ", parts.share), el("small", {}, parts.amount, " ", parts.outcome));
+  const edit = action("pencil", _("Edit"), () => openEditAccount(row.item));
+  const remove = action("trash3", _("Delete"), () => deleteAccount(row.item), ".danger");
   const row = el(
     "div.grid-row",
     { role: "row" },
-    parts.name, parts.exchange, parts.env, parts.state,
+    parts.name, parts.exchange, parts.env, cell("", parts.state),
     el("div.num", { role: "cell", "data-label": quote }, parts.quote, parts.quoteAge),
     el("div.num", { role: "cell", "data-label": base }, parts.base, parts.baseAge),
-    parts.copy, parts.error,
-    cell(".actions", parts.pause, parts.verify, parts.edit, parts.remove),
+    copy, parts.error,
+    cell(".actions", parts.pause, parts.verify, edit, remove),
   );
   row.parts = parts;
   return row;
@@ -128,41 +137,38 @@ function drawRow(row, account, base, quote) {
   row.drawn = account;
   row.names = store.exchanges;
   setText(parts.name, account.name);
-  parts.name.title = account.name;
   setText(parts.exchange, exchangeName(store.exchanges, account.exchange));
   setText(parts.env, word(account.env));
   parts.env.className = `env ${account.env}`;
-  drawState(parts.state, account);
+  setText(parts.state, word(account.state));
+  parts.state.className = `pill ${tone(account.state)}`;
   setText(parts.quote, format.money(account[`free${quote}`]));
-  parts.quote.title = `${format.exact(account[`free${quote}`])} ${quote}`;
   setText(parts.base, format.coin(account[`free${base}`]));
-  parts.base.title = `${format.exact(account[`free${base}`])} ${base}`;
-  drawCopy(parts.copy, account.last_copy);
+  drawCopy(parts, account.last_copy);
   drawError(parts.error, account);
-  drawActions(parts, account);
+  if (row.paused === account.paused) return;
+  row.paused = account.paused;
+  const name = account.paused ? _("Resume") : _("Pause");
+  parts.pause.title = name;
+  parts.pause.setAttribute("aria-label", name);
+  parts.pause.firstElementChild.className = `bi bi-${account.paused ? "play" : "pause"}`;
 }
 
-/** @param {any} cell @param {any} account */
-function drawState(cell, account) {
-  if (cell.dataset.shown === account.state) return;
-  cell.dataset.shown = account.state;
-  fillWith(cell, el(`span.pill.${tone(account.state)}`, {}, word(account.state)));
-}
-
-/** @param {any} cell @param {any} copy */
-function drawCopy(cell, copy) {
-  const key = copy ? `${copy.id} ${copy.state} ${copy.sent} ${copy.share}` : "";
-  if (cell.dataset.shown === key) return;
-  cell.dataset.shown = key;
-  if (!copy) return fillWith(cell, el("span.muted", {}, "–"));
+/** @param {any} parts @param {any} copy */
+function drawCopy(parts, copy) {
+  if (!copy) {
+    setText(parts.side, "–");
+    parts.side.className = "muted";
+    for (const part of [parts.share, parts.amount, parts.outcome]) setText(part, "");
+    return;
+  }
   const share = copy.x_percent ?? store.events.find((event) => event.id === copy.event_id)?.x_percent;
-  const amount = copy.sent ?? null;
-  cell.title = `${word(copy.state)} · ${format.full(copy.updated)}`;
-  fillWith(
-    cell,
-    el("span.clip", {}, el(`span.side-word.${copy.side === "BUY" ? "rise" : "fall"}`, {}, word(copy.side)), " ", share == null ? null : format.share(share)),
-    el("small", {}, amount == null ? null : `${format.exact(amount)} ${copy.size_asset} `, copy.state === "FILLED" ? null : el(`span.${tone(copy.state) || "muted"}`, {}, word(copy.state))),
-  );
+  setText(parts.side, word(copy.side));
+  parts.side.className = `side-word ${copy.side === "BUY" ? "rise" : "fall"}`;
+  setText(parts.share, share == null ? "" : format.share(share));
+  setText(parts.amount, copy.sent == null ? "" : `${format.exact(copy.sent)} ${copy.size_asset}`);
+  setText(parts.outcome, copy.state === "FILLED" ? "" : word(copy.state));
+  parts.outcome.className = tone(copy.state);
 }
 
 /** @param {any} cell @param {any} account */
@@ -175,21 +181,6 @@ function drawError(cell, account) {
   cell.className = `clip ${bad ? "bad" : "warn"}`;
   cell.textContent = text;
   cell.title = [text, bad ? remedy(account.error_kind) : warning ? remedy(warning.kind, warning) : ""].filter(Boolean).join("\n");
-}
-
-/** @param {any} parts @param {any} account */
-function drawActions(parts, account) {
-  const names = {
-    verify: _("Verify %(name)s", account),
-    pause: account.paused ? _("Resume %(name)s", account) : _("Pause %(name)s", account),
-    edit: _("Edit %(name)s", account),
-    remove: _("Delete %(name)s", account),
-  };
-  for (const [key, name] of Object.entries(names)) {
-    parts[key].title = name;
-    parts[key].setAttribute("aria-label", name);
-  }
-  parts.pause.firstElementChild.className = `bi bi-${account.paused ? "play" : "pause"}`;
 }
 
 /** @param {any} account */

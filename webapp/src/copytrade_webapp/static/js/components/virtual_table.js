@@ -3,6 +3,8 @@
 import { el, icon } from "../lib/dom.js";
 import { visibleRows } from "../lib/window.js";
 
+const SETTLED_MS = 300;
+
 /**
  * @typedef {{key: string, title: string, className?: string, sortable?: boolean}} Column
  * @typedef {{
@@ -23,6 +25,7 @@ export class VirtualTable {
   #height = 0;
   #scheduled = false;
   #selected = "";
+  #settling = 0;
 
   /** @param {Options} options */
   constructor(options) {
@@ -32,8 +35,7 @@ export class VirtualTable {
     this.empty = el("p.grid-empty", { hidden: true }, options.empty);
     this.scroll = el("div.grid-scroll", { tabIndex: 0 }, this.empty, this.room);
     this.element = el("div.grid", { role: "table", "aria-label": options.label }, this.head, this.scroll);
-    this.scroll.addEventListener("scroll", () => this.#draw(), { passive: true });
-    this.scroll.addEventListener("scrollend", () => this.#putInOrder());
+    this.scroll.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#measure()).observe(this.scroll);
     if (options.onOpen) this.#listen(options.onOpen);
   }
@@ -88,10 +90,20 @@ export class VirtualTable {
     for (const [index, row] of this.#shown) {
       if (index >= first && index < last) continue;
       this.#shown.delete(index);
-      row.hidden = true;
       this.#spare.push(row);
     }
     for (let index = first; index < last; index += 1) this.#drawOne(index);
+    // What is left over waits out of sight: to hide it would cost a new layout when it is wanted again.
+    for (const row of this.#spare) {
+      row.style.transform = "translateY(-1000px)";
+      row.inert = true;
+    }
+  }
+
+  #scrolled() {
+    this.#draw();
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => this.#putInOrder(), SETTLED_MS);
   }
 
   /** Rows are used again wherever they are wanted; who goes through them by keyboard meets them in order. */
@@ -106,7 +118,7 @@ export class VirtualTable {
     let row = this.#shown.get(index);
     if (!row) {
       row = this.#spare.pop() ?? this.room.appendChild(this.#options.makeRow());
-      row.hidden = false;
+      row.inert = false;
       row.style.transform = `translateY(${index * this.#rowHeight}px)`;
       row.setAttribute("aria-rowindex", String(index + 2));
       this.#shown.set(index, row);
