@@ -38,6 +38,7 @@ CONNECT_SEC = 3.05
 ANSWER_SEC = 12.0  # for the whole answer, also one whose bytes drip
 MAX_BODY_BYTES = 4 << 20
 READ_RECV_WINDOW_MS = "5000"
+LOOKUP_WAIT_SEC = 1  # for the budget: who asks comes again, and many who wait would hold up the others' threads
 
 # urllib3 writes request lines to its debug log, and those of signed reads hold the signature.
 logging.getLogger("urllib3.connectionpool").addFilter(lambda record: record.levelno > logging.DEBUG)
@@ -168,14 +169,14 @@ class Rest:
         return self._send("POST", "/api/v3/order", signer.form(body), signer, for_order=True, passage=passage)
 
     def get_order(self, signer: Signer, params: Mapping[str, str]) -> Any:
-        return self._read("/api/v3/order", params, 4, signer, wait_sec=10)
+        return self._read("/api/v3/order", params, 4, signer, wait_sec=LOOKUP_WAIT_SEC)
 
     def allOrders(self, signer: Signer, params: Mapping[str, str]) -> Any:
-        return self._read("/api/v3/allOrders", params, 20, signer, wait_sec=20)
+        return self._read("/api/v3/allOrders", params, 20, signer, wait_sec=LOOKUP_WAIT_SEC)
 
     def myTrades(self, signer: Signer, params: Mapping[str, str]) -> Any:
         """The trades of one order; *params* hold its ``orderId``."""
-        return self._read("/api/v3/myTrades", params, 5, signer, wait_sec=10)
+        return self._read("/api/v3/myTrades", params, 5, signer, wait_sec=LOOKUP_WAIT_SEC)
 
     # --- transport ------------------------------------------------------------------------------------
 

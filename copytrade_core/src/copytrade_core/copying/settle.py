@@ -159,11 +159,15 @@ class Settler:
     def _round(self) -> float:
         now = self._clock.monotonic_ns()
         with self._lock:
+            ready: list[Case] = []
             while self._due and self._due[0][0] <= now:
                 _, ticket, case = heapq.heappop(self._due)
                 if ticket == case.ticket and not case.closed and not case.busy and not self._stopping:
                     case.busy = True
-                    self._pool.submit(self._ask_safely, case)
+                    ready.append(case)
+            # The budget may not last for all: what a stream spoke of is there to be read, then the oldest goes first.
+            for case in sorted(ready, key=lambda case: (not case.heard, case.attempts[0].timestamp_ms)):
+                self._pool.submit(self._ask_safely, case)
             return (self._due[0][0] - now) / NS_PER_SEC if self._due else 60.0
 
     def _ask_safely(self, case: Case) -> None:
