@@ -33,11 +33,13 @@ from copytrade_core.views import (
     CopyState,
     ExchangeView,
     Finding,
+    Halt,
     LeaderOrderState,
     LeaderOrderView,
     LeaderView,
     MissingOrder,
     RestoredView,
+    StartingView,
     StatusView,
     VerifyView,
     book_json,
@@ -189,6 +191,27 @@ def test_status_in_json_is_the_shape_of_the_api_with_exact_numbers(run: Any, tra
     assert json.loads(result.output) == json.loads(dumps_exact(status_json(view)))
     assert '"freeBTC": 0.00000001' in result.output
     assert '"freeUSDT": 43210.12345678' in result.output
+
+
+def test_status_says_how_far_the_start_has_come_and_when_a_ban_ends(run: Any, trader: FakeTrader) -> None:
+    until = "2026-11-28T08:40:00.000Z"
+    ban = Halt(
+        kind="banned:binance/prod",
+        reason="binance/prod has shut our address out for sending too much",
+        since="2026-11-28T08:38:00.000Z",
+        ends_when=f"the ban, at {until}",
+        exchange="binance/prod",
+        until=until,
+    )
+    trader.answers["status"] = StatusView(running=True, halts=(ban,), starting=StartingView(ready=172, accounts=200))
+
+    said = " ".join(run("status").output.split())
+    told = json.loads(run("status", "--json").output)
+
+    assert "172 of 200 accounts are ready" in said
+    assert f"ends with the ban, at {until}" in said
+    assert told["starting"] == {"ready": 172, "accounts": 200}
+    assert (told["halted"], told["halts"][0]["until"]) == (False, until)
 
 
 @pytest.mark.parametrize(

@@ -212,11 +212,12 @@ def print_accounts(session: Session, found: Sequence[AccountView], *, with_id: b
                 amount(quote.free if quote else None, 2),
                 amount(base.free if base else None, 8),
                 age(max((each.age_sec for each in (quote, base) if each), default=None)),
+                _kept(account),
                 _last_copy(account.last_copy, with_age=not with_id),
             )
         )
-    columns = (*(("ID",) if with_id else ()), "Name", "Exchange", "State", *amounts, "Age", "Last copy")
-    print_table(columns, rows, right=(*amounts, "Age"), spare=("Last copy", "Age", "Exchange"))
+    columns = (*(("ID",) if with_id else ()), "Name", "Exchange", "State", *amounts, "Age", "Kept", "Last copy")
+    print_table(columns, rows, right=(*amounts, "Age"), spare=("Last copy", "Kept", "Age", "Exchange"))
     for account in found:
         if account.error:
             say(f"{bad(account.state.value)}  {account.name}: {account.error}")
@@ -224,6 +225,13 @@ def print_accounts(session: Session, found: Sequence[AccountView], *, with_id: b
         for account in found:
             for warning in account.warnings:
                 warn(f"{account.name}: {warning.text}")
+
+
+def _kept(account: AccountView) -> str:
+    """Return how the balances are kept fresh: by pushes, or by reading them every so often."""
+    if account.pushed:
+        return "pushed"
+    return NOTHING if account.poll_sec is None else f"each {age(account.poll_sec)}"
 
 
 def _last_copy(copy: CopyView | None, *, with_age: bool) -> str:
