@@ -1,11 +1,17 @@
 // @ts-check
 // The only `fetch`: proves who asks, names each action once, and turns answers into values or a Problem.
-import { accessToken, deviceProof, noteNonce } from "./device.js";
+import { accessToken, deviceProof, forgetToken, noteNonce } from "./device.js";
 import { parseExact } from "./lib/exact_json.js";
 import { Problem } from "./lib/problem.js";
 
 const API = "/api/v1";
 const LONGEST_MS = 30_000;
+// Calls that make a device known, and so cannot show the token that only a known device has.
+const WITHOUT_TOKEN = ["/session", "/devices/enrol", "/devices/token"];
+// What a second try with another proof mends.
+const PROVE_AGAIN = ["use_dpop_nonce", "device_token_invalid"];
+// What only the login page mends.
+const SHUT_OUT = ["login_required", "device_proof_required", "device_unknown", "device_pending", "device_revoked", "device_token_invalid"];
 
 let csrf = "";
 let provesDevice = false;
@@ -56,18 +62,22 @@ async function ask(method, path, body) {
     problem = await once(method, path, body, uniqueName());
   }
   if (!(problem instanceof Problem)) return problem;
-  if (problem.kind === "login_required" || problem.kind === "session_ended") onLoggedOut();
+  if (SHUT_OUT.includes(problem.kind)) onLoggedOut();
   throw problem;
 }
 
 /** @param {string} method @param {string} path @param {any} body @param {string} name @returns {Promise<any>} */
 async function once(method, path, body, name) {
   try {
-    let response = await send(API + path, await request(method, path, body, name));
-    if (noteNonce(response) && response.status === 401 && provesDevice) {
-      response = await send(API + path, await request(method, path, body, name));
+    let answer;
+    for (let tries = 0; tries < 3; tries += 1) {
+      const response = await send(API + path, await request(method, path, body, name));
+      noteNonce(response);
+      answer = await read(response);
+      if (!(answer instanceof Problem) || !PROVE_AGAIN.includes(answer.kind)) break;
+      if (answer.kind === "device_token_invalid") forgetToken();
     }
-    return await read(response);
+    return answer;
   } catch (error) {
     if (error instanceof Problem) return error;
     throw error;
@@ -83,17 +93,23 @@ async function request(method, path, body, name) {
     if (csrf) headers["X-CSRF-Token"] = csrf;
     headers["Idempotency-Key"] = name;
   }
-  if (provesDevice || path.startsWith("/devices/enrol")) Object.assign(headers, await proof(method, path));
+  if (provesDevice) Object.assign(headers, await proof(method, path));
   return { method, headers, body: body === undefined ? undefined : JSON.stringify(body) };
 }
 
 /** @param {string} method @param {string} path @returns {Promise<Record<string, string>>} */
 async function proof(method, path) {
   const url = location.origin + API + path.split("?")[0];
-  const withToken = !/^\/(session|devices\/(enrol|token))\b/.test(path);
-  const token = withToken ? await accessToken(() => post("/devices/token", {})) : "";
+  const token = WITHOUT_TOKEN.includes(path) ? "" : await accessToken(newToken);
   const dpop = await deviceProof(method, url, token);
   return { ...(dpop ? { DPoP: dpop } : {}), ...(token ? { Authorization: `DPoP ${token}` } : {}) };
+}
+
+/** Ask for a token by this browser's key; empty where the device is known by its certificate instead. */
+async function newToken() {
+  const answer = await once("POST", "/devices/token", undefined, uniqueName());
+  if (answer instanceof Problem && answer.kind !== "device_unknown") throw answer;
+  return answer instanceof Problem ? { access_token: "", expires_in: 0 } : answer;
 }
 
 /** @param {string} url @param {any} options */

@@ -23,7 +23,7 @@ async function start() {
   show();
   const [catalogue, session] = await Promise.all([page(`/i18n/${lang}.json`), get("/session")]);
   useCatalogue(catalogue);
-  if (!session.logged_in || (session.mode === "device_whitelist" && session.device?.state !== "APPROVED")) return toLogin();
+  if (!session.logged_in) return toLogin();
   useSession(session);
   handle({ reauthenticate: askForToken });
   await loadKinds();

@@ -19,11 +19,9 @@ export function forgetToken() {
   held = null;
 }
 
-/** Keep the nonce that the server wants in the next proof. @param {Response} response @returns {boolean} it gave one */
+/** Keep the nonce that the server wants in the next proof. @param {Response} response */
 export function noteNonce(response) {
-  const given = response.headers.get("DPoP-Nonce");
-  if (given) nonce = given;
-  return Boolean(given);
+  nonce = response.headers.get("DPoP-Nonce") ?? nonce;
 }
 
 /**

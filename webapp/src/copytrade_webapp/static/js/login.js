@@ -2,11 +2,20 @@
 // Lets a browser in: by token or one-time link, and, where only devices get in, as a registered one.
 import { get, handle, page, post, remove, useSession } from "./api.js";
 import { canBeADevice } from "./device.js";
-import { _, advise, explain, lang, useCatalogue, useKinds } from "./i18n.js";
+import { _, explain, lang, useCatalogue } from "./i18n.js";
 import { busyWhile, byId } from "./lib/dom.js";
 import { show } from "./prefs.js";
 
 const LOOK_AGAIN_MS = 3000;
+const NOT_REGISTERED = ["device_unknown", "device_proof_required", "device_token_invalid"];
+/** @type {Record<string, () => string>} */
+const REASONS = {
+  token_invalid: () => _("This access token is not valid."),
+  code_invalid: () => _("This link or code was used before, or is too old. Ask for a new one."),
+  too_many_requests: () => _("Too many tries. Wait a few minutes."),
+  device_revoked: () => _("This device was revoked. To register it again, clear this site's data in the browser."),
+  device_clock: () => _("The clock of this computer is wrong by more than five minutes. Set it right."),
+};
 const SECTIONS = ["waiting", "with-token", "enrol", "pending"];
 
 async function start() {
@@ -16,7 +25,6 @@ async function start() {
   // The code is good for one use, and must not stay in the address line or the history.
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
   useCatalogue(await page(`/i18n/${lang}.json`));
-  await get(`/kinds?lang=${lang}`).then(({ kinds }) => useKinds(kinds, {}), () => {});
   byId("login-form").addEventListener("submit", (/** @type {Event} */ event) => (event.preventDefault(), busyWhile(byId("login-button"), logIn)));
   byId("enrol-form").addEventListener("submit", (/** @type {Event} */ event) => (event.preventDefault(), enrol()));
   byId("log-out").addEventListener("click", logOut);
@@ -31,15 +39,32 @@ async function enter(ask) {
     const session = useSession(await ask());
     if (!session.logged_in) return open("with-token");
     byId("log-out").hidden = false;
-    if (session.mode !== "device_whitelist" || session.device?.state === "APPROVED") return location.assign("/");
-    if (!canBeADevice()) return fail(_("This page has no secure connection, so the browser cannot make a device key. Open it over https."));
-    if (session.device?.state === "PENDING") return wait(session.device.id);
-    open("enrol");
-    byId("device-name").value ||= deviceName();
+    if (session.mode === "device_whitelist") return await enterByDevice();
+    location.assign("/");
   } catch (error) {
     open("with-token");
-    fail([explain(error), advise(error)].filter(Boolean).join(" "));
+    fail(reason(error));
   }
+}
+
+/** Where only registered devices get in: this one is known, or waits, or has to be registered. */
+async function enterByDevice() {
+  try {
+    await get("/devices");
+    location.assign("/");
+  } catch (error) {
+    const { kind, document } = /** @type {any} */ (error);
+    if (kind === "device_pending") return wait(document.device_id);
+    if (!NOT_REGISTERED.includes(kind)) throw error;
+    if (!canBeADevice()) return fail(_("This page has no secure connection, so the browser cannot make a device key. Open it over https."));
+    open("enrol");
+    byId("device-name").value ||= deviceName();
+  }
+}
+
+/** What went wrong, without the table of kinds, which only those who are in may read. @param {any} error */
+function reason(error) {
+  return REASONS[error.kind]?.() ?? explain(error);
 }
 
 async function logIn() {
@@ -58,7 +83,7 @@ async function logIn() {
     input.value = "";
     await enter(async () => session);
   } catch (error) {
-    show_([explain(error), advise(error)].filter(Boolean).join(" "));
+    show_(reason(error));
   }
 }
 
@@ -71,7 +96,7 @@ async function enrol() {
     if (device.state === "APPROVED") return location.assign("/");
     wait(device.id);
   } catch (error) {
-    error_.textContent = explain(error);
+    error_.textContent = reason(error);
     error_.hidden = false;
   }
 }
@@ -81,8 +106,9 @@ function wait(id) {
   open("pending");
   byId("approve-command").textContent = `copytrade devices approve ${id}`;
   const look = async () => {
-    const session = await get("/session").catch(() => null);
-    if (session?.device?.state === "APPROVED") return location.assign("/");
+    const answer = await get("/devices").then(() => "APPROVED", (error) => error.kind);
+    if (answer === "APPROVED") return location.assign("/");
+    if (answer === "device_revoked" || answer === "login_required") return location.reload();
     setTimeout(look, LOOK_AGAIN_MS);
   };
   setTimeout(look, LOOK_AGAIN_MS);

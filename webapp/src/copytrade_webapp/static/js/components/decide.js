@@ -29,7 +29,7 @@ export async function copyNow(copy) {
 export async function copyOrderNow(eventId) {
   try {
     const preview = await get(`/events/${eventId}/preview`);
-    const rows = preview.copies ?? preview.items ?? [];
+    const rows = preview.items;
     const agreed = await askOnce({
       title: ngettext("Copy for %(num)s follower now?", "Copy for %(num)s followers now?", rows.length),
       text: el("div.fields", {}, sums(rows), el("p.muted", {}, _("The same share of what is free there now, at today's price. The orders leave at once."))),

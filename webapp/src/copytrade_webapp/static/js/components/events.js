@@ -15,7 +15,7 @@ export function eventsTable() {
     columns: [
       { key: "t", title: _("Time") },
       { key: "type", title: _("Side") },
-      { key: "share", title: _("Share of balance"), className: "num" },
+      { key: "share", title: _("Share"), className: "num" },
       { key: "amount", title: _("Leader filled"), className: "num" },
       { key: "fanout", title: _("Copies"), className: "num" },
       { key: "ok", title: _("Done"), className: "num" },

@@ -1,6 +1,6 @@
 // @ts-check
 // When the leader was not heard, and what was found afterwards.
-import { _, format } from "../i18n.js";
+import { _, format, sentence } from "../i18n.js";
 import { get } from "../api.js";
 import { el, fillWith } from "../lib/dom.js";
 import { store } from "../store.js";
@@ -28,15 +28,19 @@ export function gaps() {
 
 /** @param {any} gap */
 function row(gap) {
-  const until = gap.until || gap.ended || "";
-  const since = gap.since || gap.began || "";
+  const { since, until } = gap;
   const seconds = until ? (Date.parse(until) - Date.parse(since)) / 1000 : null;
-  const found = gap.found ?? gap.orders;
+  const told = [
+    _("Orders found afterwards: %(count)s", { count: format.count(gap.found) }),
+    gap.copied ? _("copied: %(count)s", { count: format.count(gap.copied) }) : "",
+    gap.missed ? _("too old to be copied: %(count)s", { count: format.count(gap.missed) }) : "",
+    Object.keys(gap.unexplained ?? {}).length ? _("a balance remains unexplained") : "",
+  ].filter(Boolean);
   return el(
     "div.gap-row",
     {},
     el("span", { title: format.full(since) }, `${format.moment(since)} – ${until ? format.moment(until) : _("now")}`),
     el("span", {}, format.seconds(seconds)),
-    el("span.muted", {}, until ? _("Orders found afterwards: %(count)s", { count: found == null ? "–" : format.count(Array.isArray(found) ? found.length : found) }) : _("still going on")),
+    el("span", { className: told.length > 2 ? "warn" : "muted", title: sentence(gap.reason_kind, { ...gap }) }, gap.open ? _("still going on") : told.join(_(", "))),
   );
 }

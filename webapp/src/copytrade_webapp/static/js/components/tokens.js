@@ -23,7 +23,7 @@ export async function openTokens() {
     try {
       const token = await post("/tokens", { name: name.value.trim() });
       name.value = "";
-      fillWith(made, el("p", {}, _("The new token, shown only now. Keep it in a safe place:")), el("p.once", {}, token.token ?? token.secret));
+      fillWith(made, el("p", {}, _("The new token, shown only now. Keep it in a safe place:")), el("p.once", {}, token.token));
       made.hidden = false;
       await load();
     } catch (error) {
