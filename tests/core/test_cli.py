@@ -20,7 +20,7 @@ from rich.cells import cell_len
 
 from copytrade_core.cli import history, output
 from copytrade_core.cli import main as main_module
-from copytrade_core.cli.export import cell
+from copytrade_core.history_csv import cell
 from copytrade_core.cli.main import main
 from copytrade_core.codec import dumps_exact
 from copytrade_core.control.server import ControlServer

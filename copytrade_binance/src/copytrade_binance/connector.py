@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from copytrade_core.accounts.budget import Priority
+from copytrade_core.accounts.budget import Budget, Priority
 from copytrade_core.connector import (
     Connector,
     Exchange,
@@ -70,6 +70,10 @@ class BinanceExchange(Exchange):
         self.limits = Limits(context.clock, context.on_shut_out)
         origin = _endpoint(context.endpoints, "rest", rest, ("http", "https")).rstrip("/")
         self.rest = Rest(origin, context.exchange_clock, self.limits)
+
+    def budgets(self) -> Mapping[str, Budget]:
+        limits = self.limits
+        return {"weight": limits.weight, "requests": limits.requests, "connections": limits.connections}
 
     def open_connector(self, account_id: AccountId, credentials: Credentials) -> BinanceConnector:
         """Return the connector of one account. :raises AuthenticationFailed: key or secret are malformed."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from copytrade_core.accounts.budget import Priority
+from copytrade_core.accounts.budget import Budget, Priority
 from copytrade_core.connector import (
     Connector,
     Exchange,
@@ -127,6 +127,9 @@ class BitgetExchange(Exchange):
         self._api = Api(self._transport, context.clock, context.exchange_clock, context.on_shut_out, demo=demo)
         self._keeper = Keeper(self._api, f"bitget-{context.environment.value}", ORDER_THREADS)
         self._stream_address = StreamAddress(ws, context.clock, context.exchange_clock)
+
+    def budgets(self) -> Mapping[str, Budget]:
+        return {"requests": self._api.address, "connections": self._stream_address.connects}
 
     def open_connector(self, account_id: AccountId, credentials: Credentials) -> BitgetConnector:
         return BitgetConnector(self, self._api, account_id, credentials)

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from .accounts.budget import Budget
 from .clock import Clock, ExchangeClock
 from .errors import CopytradeError, OutcomeUnknown
 from .model import (
@@ -302,6 +303,10 @@ class Exchange(ABC):
     def balance_read_cost_sec(self) -> float:
         """Seconds of request budget that one `Connector.balances` costs; paces the polling behind pushes."""
         return 0.1
+
+    def budgets(self) -> Mapping[str, Budget]:
+        """Return the limits of our address by name, for showing how much of each is used."""
+        return {}
 
     def close(self) -> None:
         """Stop the gateway and everything shared. Streams and connectors are closed by their owners."""

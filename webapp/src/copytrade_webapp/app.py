@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-from flask import Flask, Response, current_app, g
+from flask import Flask, Response, g
 from flask_bootstrap import Bootstrap5
 from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
@@ -16,37 +13,18 @@ from .access.tickets import Tickets
 from .api import BLUEPRINTS
 from .engine_link import EngineLink
 from .exact_json import ExactJson
+from .health import init_health
 from .hub import LiveHub
 from .live import init_live
 from .pages import init_pages
+from .panel import Panel
 from .problems import from_http, init_problems
-from .schemas.base import ProblemDocument
+from .schemas.base import ExactNumber, ProblemDocument
 from .settings import PanelSettings
 
 API_TITLE = "copytrade"
 API_VERSION = "v1"
 LARGEST_BODY = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Panel:
-    """What a running panel consists of."""
-
-    settings: PanelSettings
-    link: EngineLink
-    hub: LiveHub
-    store: PanelStore
-    tickets: Tickets
-
-    def start(self) -> None:
-        """Connect to the engine and begin to follow it. After the fork, not before: threads do not survive it."""
-        self.hub.start()
-        self.link.start()
-
-    def stop(self) -> None:
-        self.hub.stop()
-        self.link.stop()
-        self.store.close()
 
 
 class ProblemApi(Api):  # type: ignore[misc]
@@ -59,7 +37,7 @@ class ProblemApi(Api):  # type: ignore[misc]
 
 
 def create_app(settings: PanelSettings | None = None, *, link: EngineLink | None = None) -> Flask:
-    """Return the panel's app; ``panel_of(app).start()`` brings it to life.
+    """Return the panel's app; ``panel.panel_of(app).start()`` brings it to life.
 
     :raises ConfigError: a setting is wrong.
     """
@@ -90,13 +68,24 @@ def create_app(settings: PanelSettings | None = None, *, link: EngineLink | None
     init_live(app, panel.hub, panel.tickets, settings)
     Bootstrap5(app)
     init_pages(app, settings)
+    init_health(app, panel)
     api = ProblemApi(app)
+    api.register_field(ExactNumber, "number", None)
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint, url_prefix=f"/api/v1{blueprint.url_prefix or ''}")
+    _name_assets(api, settings)
     return app
 
 
-def panel_of(app: Flask | None = None) -> Panel:
-    """Return the panel that *app*, or the current one, belongs to."""
-    found: Any = (app or current_app).extensions["copytrade"]
-    return found  # type: ignore[no-any-return]
+def _name_assets(api: Api, settings: PanelSettings) -> None:
+    """Describe the fields that are named after the pair's assets."""
+    schemas = api.spec.components.schemas
+    for asset in (settings.quote, settings.base):
+        free = {"type": ["number", "null"]}
+        schemas["AccountRow"]["properties"] |= {
+            f"free{asset}": free,
+            f"free{asset}_age_sec": {"type": ["number", "null"]},
+            f"free{asset}_source": {"type": ["string", "null"]},
+        }
+        schemas["LeaderState"]["properties"] |= {f"free{asset}": free}
+        schemas["Verified"]["properties"] |= {f"free{asset}": free}

@@ -42,7 +42,7 @@ ALIVE_EVERY_SEC = 0.1
 
 def post_worker_init(worker: Any) -> None:
     """Begin to follow the engine, and see to it that open streams do not hold up the end."""
-    from .app import panel_of
+    from .panel import panel_of
 
     install_logging("INFO")
     panel = panel_of(worker.app.callable)

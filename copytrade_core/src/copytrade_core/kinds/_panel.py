@@ -21,4 +21,43 @@ PANEL = {
     ),
     "upgrade_required": Kind("this address is for WebSockets", "该地址只接受 WebSocket 连接"),
     "wrong_origin": Kind("the request comes from another site", "请求来自其他网站，已拒绝"),
+    "wrong_host": Kind("the panel is reached under another name", "请用面板的正式地址访问"),
+    "too_large": Kind("the request is too large", "请求内容过大"),
+    "csrf": Kind("this page is out of date", "页面已过期", "load the page again, then do it again", "请刷新页面后重试"),
+    "reauthenticate": Kind("the access token must be shown again", "需要再次输入访问令牌"),
+    "token_invalid": Kind(
+        "this access token is no good (any more)",
+        "访问令牌无效或已撤销",
+        "make another one on the server: copytrade tokens add NAME",
+        "在服务器上另建一个：copytrade tokens add 名称",
+    ),
+    "code_invalid": Kind(
+        "this code was used before, or is too old",
+        "该代码已使用过或已过期",
+        "make another one on the server: copytrade tokens login-link, or copytrade devices code",
+        "在服务器上另取一个：copytrade tokens login-link 或 copytrade devices code",
+    ),
+    "still_running": Kind(
+        "the same is being done already", "同一操作正在进行", "look whether it was done", "请查看是否已完成"
+    ),
+    "device_proof_required": Kind(
+        "only registered devices may use this panel", "只有已登记的设备可以使用", "log in again", "请重新登录"
+    ),
+    "device_proof_invalid": Kind("the device's proof does not hold", "设备证明无效", "log in again", "请重新登录"),
+    "device_token_invalid": Kind("the device's token has run out", "设备令牌已过期", "log in again", "请重新登录"),
+    "device_clock": Kind(
+        "this computer's clock is off by more than five minutes",
+        "本机时钟偏差超过五分钟",
+        "set the computer's clock right",
+        "请校准电脑时间",
+    ),
+    "use_dpop_nonce": Kind("the device's proof must be made anew", "需要重新生成设备证明"),
+    "device_unknown": Kind("this device is not registered", "该设备未登记", "register it", "请先登记"),
+    "device_pending": Kind(
+        "this device waits for approval",
+        "该设备等待批准",
+        "approve it from another device, or with: copytrade devices approve ID",
+        "请在其他设备上批准，或执行：copytrade devices approve 编号",
+    ),
+    "device_revoked": Kind("this device was revoked", "该设备已被撤销"),
 }

@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
@@ -61,6 +62,7 @@ class Journal:
         self._engine = self._connect(url, read_only=False)
         self._readers = self._connect(url, read_only=True)
         self._epoch = self._take_over()
+        self._last_write_sec = 0.0
         self._thread = threading.Thread(target=self._write, name="journal-writer", daemon=True)
         self._thread.start()
 
@@ -76,6 +78,16 @@ class Journal:
             # Made by us, so that the file is private before the first byte of history is in it.
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         return cls(f"sqlite:///{path}", on_broken)
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work wait to be written."""
+        return self._queue.qsize()
+
+    @property
+    def last_write_sec(self) -> float:
+        """How long the newest transaction took, its sync included."""
+        return self._last_write_sec
 
     @property
     def broken(self) -> JournalError | None:
@@ -215,6 +227,7 @@ class Journal:
                 return group, False
 
     def _commit(self, connection: Connection, group: Sequence[Piece]) -> None:
+        began = time.monotonic()
         try:
             if self._broken is not None:
                 raise self._broken
@@ -229,6 +242,7 @@ class Journal:
                 future.set_exception(broken)
             self._break(broken)
             return
+        self._last_write_sec = time.monotonic() - began
         for future, result, failure in results:
             if failure is None:
                 future.set_result(result)

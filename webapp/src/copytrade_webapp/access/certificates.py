@@ -43,6 +43,12 @@ def is_from_proxy(request: Request, settings: PanelSettings) -> bool:
     return settings.behind_proxy and (request.environ.get("REMOTE_ADDR") or "") in ("", "127.0.0.1", "::1")
 
 
+def is_local(request: Request, settings: PanelSettings) -> bool:
+    """Whether a call comes from this machine itself, and not through the proxy."""
+    from_here = (request.environ.get("REMOTE_ADDR") or "") in ("", "127.0.0.1", "::1")
+    return from_here and not (settings.behind_proxy and "X-Forwarded-For" in request.headers)
+
+
 def address_of(request: Request, settings: PanelSettings) -> str:
     """Return the browser's address: what the proxy says of it, or the peer's own."""
     if is_from_proxy(request, settings) and (said := request.headers.get("X-Forwarded-For", "")):

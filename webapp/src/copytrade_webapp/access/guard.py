@@ -21,7 +21,7 @@ from .secret import PanelSecret
 from .store import Device, DeviceKind, DeviceState, PanelStore, Session
 
 if TYPE_CHECKING:
-    from ..app import Panel
+    from ..panel import Panel
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,121 @@
+"""Follower accounts: added, verified, paused, changed, removed. Keys go in and never come out."""
+
+from __future__ import annotations
+
+from concurrent.futures import TimeoutError as TooLate
+from typing import Any
+
+from flask import Response
+from flask_smorest import Blueprint
+
+from copytrade_core.views import AccountView, VerifyView, account_json, warnings_json
+
+from ..access.guard import require_fresh
+from ..panel import panel_of
+from ..schemas import trading as schema
+from .answers import answer, assets, engine
+from .documents import BODY, ENGINE, problems
+
+blueprint = Blueprint("accounts", __name__, url_prefix="/accounts", description="Follower accounts")
+VERIFY_SEC = 9.5
+
+
+@blueprint.get("")
+@blueprint.arguments(schema.AccountPage, location="query")
+@problems(blueprint, *ENGINE, 422)
+@blueprint.response(200, schema.AccountRows)
+def list_accounts(query: dict[str, Any]) -> Response:
+    """List the accounts in the order in which they were added."""
+    found = engine().list_accounts()
+    if query["after"] is not None:
+        ids = [account.id for account in found]
+        found = found[ids.index(query["after"]) + 1 :] if query["after"] in ids else []
+    wanted = query["q"].casefold()
+    found = [each for each in found if wanted in each.name.casefold() and query["state"] in (None, each.state)]
+    page = found[: query["limit"]]
+    return answer({"items": [row(each) for each in page], "next": page[-1].id if len(found) > len(page) else None})
+
+
+@blueprint.post("")
+@blueprint.arguments(schema.NewAccount)
+@problems(blueprint, *BODY, *ENGINE, 409)
+@blueprint.response(201, schema.CreatedAccount)
+def add_account(given: dict[str, Any]) -> Response:
+    """Store a follower, encrypted, and verify its key at once; `account` says what the exchange answered."""
+    require_fresh()
+    view = engine().add_account(given["name"], given["exchange"], given["env"], given["credentials"])
+    return answer({"id": view.id, "status": "CREATED", "account": row(view)}, 201)
+
+
+@blueprint.get("/<account_id>")
+@problems(blueprint, *ENGINE, 404)
+@blueprint.response(200, schema.AccountRow)
+def show_account(account_id: str) -> Response:
+    """Show one account."""
+    return answer(row(engine().get_account(account_id)))
+
+
+@blueprint.patch("/<account_id>")
+@blueprint.arguments(schema.AccountChange)
+@problems(blueprint, *BODY, *ENGINE, 404, 409)
+@blueprint.response(200, schema.AccountRow)
+def change_account(given: dict[str, Any], account_id: str) -> Response:
+    """Rename an account or replace its key; 409 ``conflict``: somebody changed it since that ``version``."""
+    credentials = given.get("credentials")
+    if credentials is not None:
+        require_fresh()
+    return answer(row(engine().update_account(account_id, given["version"], given.get("name"), credentials)))
+
+
+@blueprint.delete("/<account_id>")
+@problems(blueprint, *ENGINE, 404)
+@blueprint.response(200, schema.RemovedAccount)
+def remove_account(account_id: str) -> Response:
+    """Forget an account and its key; what it has in flight is still settled."""
+    require_fresh()
+    engine().remove_account(account_id)
+    return answer({"id": account_id})
+
+
+@blueprint.post("/<account_id>/pause")
+@problems(blueprint, *ENGINE, 404)
+@blueprint.response(200, schema.AccountRow)
+def pause_account(account_id: str) -> Response:
+    """Copy nothing more to this account; answers when no new order of it can leave."""
+    return answer(row(engine().pause_account(account_id)))
+
+
+@blueprint.post("/<account_id>/resume")
+@problems(blueprint, *ENGINE, 404)
+@blueprint.response(200, schema.AccountRow)
+def resume_account(account_id: str) -> Response:
+    """Copy to this account again, from what the leader places after this."""
+    return answer(row(engine().resume_account(account_id)))
+
+
+@blueprint.post("/<account_id>/verify")
+@problems(blueprint, *ENGINE, 404)
+@blueprint.response(200, schema.Verified)
+def verify_account(account_id: str) -> Response:
+    """Ask the exchange about the key now; answers within ten seconds, also when the exchange does not."""
+    trader = engine()
+    trader.get_account(account_id)
+    waiting = panel_of().patient.submit(trader.verify_account, account_id)
+    try:
+        return answer(verified(waiting.result(VERIFY_SEC)))
+    except TooLate:
+        message = "the exchange has not answered yet; the account shows what it says once it does"
+        return answer({"ok": False, "error": {"kind": "no_answer", "message": message}})
+
+
+def row(account: AccountView) -> dict[str, Any]:
+    base, quote = assets()
+    return account_json(account, base, quote)
+
+
+def verified(view: VerifyView) -> dict[str, Any]:
+    if not view.ok:
+        return {"ok": False, "error": {"kind": view.error_kind, "message": view.error}}
+    base, quote = assets()
+    free = {f"free{quote}": view.free_quote, f"free{base}": view.free_base}
+    return {"ok": True, **free, "warnings": warnings_json(view.warnings)}
