@@ -21,7 +21,7 @@ from copytrade_core import (
     Symbol,
 )
 from copytrade_core.copying.plan import client_order_id, copy_id_of
-from copytrade_core.errors import Conflict
+from copytrade_core.errors import Conflict, InvalidRequest
 from copytrade_core.views import AccountState, CopyState, LeaderOrderState
 from memory_exchange import MemoryConnector, MemoryExchange, closed_book, engine, keys, until
 
@@ -347,6 +347,49 @@ def test_a_failed_copy_is_copied_now_at_the_same_share_and_once(world, trader):
     assert trader.get_event(book.id).counts() == {"fanout": 3, "ok": 1, "fail": 2, "pending": 0, "skipped": 0}
 
 
+def test_a_person_sees_the_sum_before_asking_for_a_copy(world, trader):
+    book = failed_book(world, trader)
+    failed = rows(book)["anna"]
+
+    seen = trader.preview_copy(failed.id)
+
+    assert (seen.share, seen.free_before, seen.size_asset) == (Fraction(1, 10), D("1234.56789012"), "USDT")
+    assert (seen.computed, seen.step, seen.sent) == (Fraction("123.456789012"), D("0.01"), D("123.45"))
+    assert seen.balance_age_ms is not None and seen.balance_source in ("read", "pushed")
+    assert seen.can_be_copied
+    assert [each.sent for each in trader.preview_event(book.id)] == [D("123.45"), D("77.77")]
+    again = trader.copy_now(failed.id)
+    assert until(lambda: trader.list_copies(state="FILLED"))[0].sent == seen.sent
+    with pytest.raises(Conflict, match="decided about this copy before"):
+        trader.preview_copy(failed.id)
+    with pytest.raises(Conflict, match="nothing to make up for"):
+        trader.preview_copy(again.id)
+    assert [each.account_name for each in trader.preview_event(book.id)] == ["bela"]
+    with pytest.raises(Conflict, match="waiting for its share"):
+        trader.preview_event(book.id, Fraction(1, 2))
+
+
+def test_a_preview_says_why_nothing_would_be_sent_and_shows_the_sum_all_the_same(world, trader):
+    book = failed_book(world, trader)
+    anna, bela = (next(each for each in trader.list_accounts() if each.name == name) for name in ("anna", "bela"))
+
+    trader.pause_account(anna.id)
+    trader.remove_account(bela.id)
+    paused, removed = trader.preview_event(book.id)
+    assert (paused.reason_kind, paused.sent) == ("paused", D("123.45"))
+    assert (removed.reason_kind, removed.sent) == ("removed", None)
+
+    trader.resume_account(anna.id)
+    world.holders["anna"].usdt = D("0.09")
+    trader.verify_account(anna.id)
+    small = trader.preview_copy(rows(book)["anna"].id)
+    assert (small.reason_kind, small.computed, small.sent) == ("too_small", Fraction(9, 1000), D(0))
+
+    trader.stop_copying()
+    assert trader.preview_copy(rows(book)["anna"].id).reason_kind == "copying_stopped"
+    assert len(world.holders["anna"].sent) == 2  # both of the failed copy
+
+
 def test_all_failed_copies_of_an_order_are_copied_now(world, trader):
     book = failed_book(world, trader)
 
@@ -426,22 +469,50 @@ def test_a_person_cannot_settle_as_not_executed_what_the_exchange_shows_or_canno
     assert trader.settle_copy(copy.id, executed=False, by="the owner").state is CopyState.FAILED
 
 
-def test_an_order_whose_share_is_not_known_is_copied_when_a_person_gives_it(world, trader):
+def undecided_book(world, trader):
     leader = world.holders["leader"]
     order = world.fill(leader, Side.BUY, quote=D(100))
     leader.usdt = D("777")  # what is pushed after it fits nothing that was told before ...
     contradicting = leader.snapshot(BalanceSource.PUSHED, complete=False)
     leader.usdt = D("600")  # ... and what is read then fits neither
     world.push("leader", *world.reports(order), contradicting)
-    book = until(lambda: next((b for b in trader.list_events() if b.state is LeaderOrderState.UNDECIDED), None))
+    return until(lambda: next((b for b in trader.list_events() if b.state is LeaderOrderState.UNDECIDED), None))
+
+
+def test_an_order_whose_share_is_not_known_is_copied_when_a_person_gives_it(world, trader):
+    book = undecided_book(world, trader)
+    with pytest.raises(InvalidRequest, match="say which"):
+        trader.preview_event(book.id)
+    with pytest.raises(InvalidRequest, match="above 0"):
+        trader.preview_event(book.id, Fraction(5, 4))
+    seen = {each.account_name: each for each in trader.preview_event(book.id, Fraction(1, 5))}
 
     trader.decide_share(book.id, Fraction(1, 5), by="the owner")
 
-    done = closed_book(trader, order.exchange_order_id)
+    done = closed_book(trader, book.order_id)
+    assert {name: (each.copy_id, each.sent) for name, each in seen.items()} == {
+        copy.account_name: (copy.id, copy.sent) for copy in done.copies
+    }
     assert done.state is LeaderOrderState.COPIED
     assert rows(done)["anna"].sent == D("246.91")
     with pytest.raises(Conflict):
         trader.decide_share(book.id, Fraction(1, 5))
+
+
+def test_a_share_is_not_spent_while_nothing_can_leave_and_not_on_another_leaders_order(world, trader):
+    book = undecided_book(world, trader)
+
+    trader.stop_copying()
+    with pytest.raises(Conflict, match="copying is stopped"):
+        trader.decide_share(book.id, Fraction(1, 5))
+    trader.start_copying()
+    world.open("another leader", "1000", "1")
+    assert trader.set_leader("memory", "test", keys("another leader")).connected
+    with pytest.raises(Conflict, match="not of the present leader"):
+        trader.decide_share(book.id, Fraction(1, 5))
+
+    assert trader.get_event(book.id).state is LeaderOrderState.UNDECIDED
+    assert not trader.get_event(book.id).copies
 
 
 def test_a_journal_that_was_put_back_by_hand_does_not_send_again_what_it_forgot(world, tmp_path):

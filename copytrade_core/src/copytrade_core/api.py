@@ -15,6 +15,7 @@ from typing import Any
 from .views import (
     AccountChanges,
     AccountView,
+    CopyPreview,
     CopyView,
     ExchangeView,
     FeedEvent,
@@ -165,6 +166,21 @@ class TraderApi(ABC):
         """Copy a failed or stale one now, at the same share of what the follower has now; returns the new copy.
 
         :raises Conflict: it was decided before, or its order was executed after all.
+        """
+
+    @abstractmethod
+    def preview_copy(self, copy_id: str) -> CopyPreview:
+        """What `copy_now` would send by the figures of this moment, or why it would not. Asks no exchange.
+
+        :raises NotFound, Conflict: there is no such copy, or there is nothing to decide about it.
+        """
+
+    @abstractmethod
+    def preview_event(self, event_id: str, share: Fraction | None = None) -> list[CopyPreview]:
+        """What `copy_event_now` would send; for an undecided order, what `decide_share` would with *share*.
+
+        :raises InvalidRequest: an undecided order needs a share (above 0, at most 1).
+        :raises NotFound, Conflict: there is no such order; or it has its share, and none can be given.
         """
 
     @abstractmethod

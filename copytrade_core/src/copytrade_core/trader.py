@@ -53,6 +53,7 @@ from .store.vault import AccountRecord, LeaderRecord, Vault
 from .views import (
     AccountChanges,
     AccountView,
+    CopyPreview,
     CopyState,
     CopyView,
     ExchangeView,
@@ -153,10 +154,11 @@ class CopyTrader(TraderApi):
             journal=self._journal,
             vault=vault,
             accounts=self._accounts,
+            balances=self._balances,
             dispatcher=self._dispatcher,
             halts=self._halts,
             feed=self._feed,
-            symbol=settings.symbol,
+            settings=settings,
             secret=self._secret,
             was_restored=lambda: self._reconciler.was_restored,
         )
@@ -516,13 +518,18 @@ class CopyTrader(TraderApi):
     def copy_now(self, copy_id: str, by: str = "") -> CopyView:
         return self._decisions.copy_now(copy_id, by)
 
+    def preview_copy(self, copy_id: str) -> CopyPreview:
+        return self._decisions.preview(copy_id)
+
+    def preview_event(self, event_id: str, share: Fraction | None = None) -> list[CopyPreview]:
+        return self._decisions.preview_order(self.get_event(event_id), share, self._present_leader())
+
     def copy_event_now(self, event_id: str, by: str = "") -> LeaderOrderView:
         self._decisions.copy_all_now(self.get_event(event_id), by)
         return self.get_event(event_id)
 
     def decide_share(self, event_id: str, share: Fraction, by: str = "") -> LeaderOrderView:
-        watcher = self._watcher
-        self._decisions.share(self.get_event(event_id), share, watcher.leader if watcher else None, by)
+        self._decisions.share(self.get_event(event_id), share, self._present_leader(), by)
         return self.get_event(event_id)
 
     def get_restored(self) -> RestoredView | None:
@@ -538,6 +545,10 @@ class CopyTrader(TraderApi):
         return self._feed.subscribe(handler)
 
     # --- inside: the leader ---
+
+    def _present_leader(self) -> Leader | None:
+        watcher = self._watcher
+        return watcher.leader if watcher is not None else None
 
     def _watch(self, record: LeaderRecord) -> LeaderWatcher:
         """Listen to this leader; the one before is let go first."""

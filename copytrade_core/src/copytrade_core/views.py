@@ -118,6 +118,37 @@ class CopyView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopyPreview:
+    """What a copy that a person is about to ask for would be, by the figures of this moment; nothing is reserved.
+
+    The fields are those of `CopyView`. With a reason it would not be sent; the sum is there all the same where it
+    is known. Figures older than the limit are read again before the order is made, which may change the sum.
+    """
+
+    copy_id: str  # of the copy that it would take the place of, or of the new one
+    event_id: str
+    account_id: AccountId
+    account_name: str
+    exchange: str
+    env: Environment
+    side: Side
+    share: Fraction  # as followers copy it: a sale of all but dust is all
+    size_asset: str
+    free_before: Decimal | None = None  # free now; None: the exchange has not stated it yet
+    balance_age_ms: int | None = None
+    balance_source: str = ""
+    computed: Fraction | None = None
+    step: Decimal | None = None
+    sent: Decimal | None = None  # what would be sent: computed, rounded down
+    reason_kind: str = ""
+    reason: str = ""
+
+    @property
+    def can_be_copied(self) -> bool:
+        return not self.reason_kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderOrderView:
     """One leader order and its closed book."""
 
@@ -149,9 +180,7 @@ class LeaderOrderView:
     @property
     def share_text(self) -> Decimal | None:
         """The share as a fraction 0-1 of 8 places, rounded down."""
-        if self.share is None:
-            return None
-        return plain_fraction(self.share, 8).quantize(Decimal("0.00000001"))
+        return None if self.share is None else share_places(self.share)
 
     def counts(self) -> dict[str, int]:
         """Count the rows: ``fanout`` are those not skipped; ``ok + fail + pending = fanout``."""
@@ -410,6 +439,30 @@ def copy_json(copy: CopyView) -> dict[str, Any]:
     }
 
 
+def preview_json(preview: CopyPreview) -> dict[str, Any]:
+    """Return what a copy would be as the API shows it; ``x_percent`` is the share as in a closed book."""
+    return {
+        "copy_id": preview.copy_id,
+        "event_id": preview.event_id,
+        "account_id": preview.account_id,
+        "account": preview.account_name,
+        "exchange": preview.exchange,
+        "env": preview.env.value,
+        "side": preview.side.value,
+        "x_percent": share_places(preview.share),
+        "share": f"{preview.share.numerator}/{preview.share.denominator}",
+        "size_asset": preview.size_asset,
+        "free_before": preview.free_before,
+        "balance_age_ms": preview.balance_age_ms,
+        "balance_source": preview.balance_source,
+        "computed": None if preview.computed is None else plain_fraction(preview.computed),
+        "step": preview.step,
+        "sent": preview.sent,
+        "reason_kind": preview.reason_kind,
+        "reason": preview.reason,
+    }
+
+
 def restored_json(restored: RestoredView) -> dict[str, Any]:
     """Return what has to be reconciled as the API shows it."""
     return {
@@ -435,6 +488,11 @@ def restored_json(restored: RestoredView) -> dict[str, Any]:
         ],
         "not_asked": restored.not_asked,
     }
+
+
+def share_places(share: Fraction) -> Decimal:
+    """Return a share as a fraction 0-1 of 8 places, rounded down."""
+    return plain_fraction(share, 8).quantize(Decimal("0.00000001"))
 
 
 def plain_fraction(value: Fraction, places: int = 16) -> Decimal:

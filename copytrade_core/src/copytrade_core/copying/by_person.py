@@ -7,29 +7,36 @@ after an outcome that was once unknown the exchange is asked again first.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Row
 
+from ..accounts.balances import BalanceBook
 from ..accounts.service import AccountService
 from ..clock import NS_PER_SEC, Clock
 from ..connector import Connector
 from ..errors import Conflict, CopytradeError, EngineHalted, InvalidRequest, NotFound
 from ..feed import Feed
 from ..halts import Halts
-from ..model import AccountId, ClientOrderId, ExchangeOrderId, OrderReport, Symbol
+from ..model import AccountId, ClientOrderId, Environment, ExchangeOrderId, OrderReport, Side
+from ..settings import Settings
 from ..store import book as rows
 from ..store.journal import Journal
 from ..store.vault import Vault
-from ..views import CopyState, CopyView, LeaderOrderState, LeaderOrderView
+from ..views import CopyPreview, CopyState, CopyView, Halt, LeaderOrderState, LeaderOrderView
 from .dispatch import Dispatcher, final_state
 from .jobs import Job
 from .plan import Leader, client_order_id, copy_id_again, copy_rows
+from .sizing import copied_share
 from .states import MAX_ATTEMPTS
+from .sums import sum_of
 
 BY_PERSON_NS = 30 * NS_PER_SEC  # what a person asks for now is sent within this time or not at all
 SOMEBODY = "a person"
+STOPPED = "copying is stopped; start it first"
 
 
 class Decisions:
@@ -42,10 +49,11 @@ class Decisions:
         journal: Journal,
         vault: Vault,
         accounts: AccountService,
+        balances: BalanceBook,
         dispatcher: Dispatcher,
         halts: Halts,
         feed: Feed,
-        symbol: Symbol,
+        settings: Settings,
         secret: bytes,
         was_restored: Callable[[], bool],
     ) -> None:
@@ -54,10 +62,12 @@ class Decisions:
         self._journal = journal
         self._vault = vault
         self._accounts = accounts
+        self._balances = balances
         self._dispatcher = dispatcher
         self._halts = halts
         self._feed = feed
-        self._symbol = symbol
+        self._symbol = settings.symbol
+        self._checks_minimums = settings.check_minimums
         self._secret = secret
         self._was_restored = was_restored
 
@@ -117,8 +127,7 @@ class Decisions:
     def copy_now(self, copy_id: str, by: str) -> CopyView:
         """See `TraderApi.copy_now`."""
         row = self._row(copy_id)
-        if row.state not in rows.DECIDABLE or row.decided_by:
-            raise Conflict(_not_open(row), field="id")
+        _check_is_open(row)
         self._check_may_copy(row)
         new_id = copy_id_again(self._secret, copy_id, row.ordinal + 1)
         who, wall_ms = by or SOMEBODY, self._clock.wall_ms()
@@ -144,23 +153,13 @@ class Decisions:
 
     def share(self, order: LeaderOrderView, share: Fraction, leader: Leader | None, by: str) -> None:
         """See `TraderApi.decide_share`."""
-        if not 0 < share <= 1:
-            raise InvalidRequest("a share is above 0 and at most 1", field="share")
-        if leader is None or (leader.exchange, leader.environment) != (order.exchange, order.env):
-            raise Conflict("this order is not of the present leader", field="id")
+        if halt := self._halts.of_all():
+            raise EngineHalted(_halted(halt))
+        if not self._vault.copying:
+            # All rows would end SKIPPED, and the share would be spent on them.
+            raise Conflict(STOPPED, kind="copying_stopped")
+        created_ms, copies, share = self._copies_at(order, share, leader)
         order_id = int(order.id)
-        with self._journal.reading() as connection:
-            created_ms = rows.created_ms(connection, order_id)
-        copies = copy_rows(
-            self._secret,
-            leader,
-            self._symbol,
-            (order.order_id, created_ms),
-            order.side,
-            None,
-            self._accounts.all(),
-            self._clock,
-        )
         who = by or SOMEBODY
         values = {
             "state": LeaderOrderState.COPIED,
@@ -175,6 +174,70 @@ class Decisions:
         self._send(planned, share, created_ms)
         text = f"the share of order {order.id} was given by {who}"
         self._feed.publish("leader_order", text, what="share_given", event_id=order.id, by=who)
+
+    def _copies_at(
+        self, order: LeaderOrderView, share: Fraction, leader: Leader | None
+    ) -> tuple[int, list[dict[str, Any]], Fraction]:
+        """Return when an order was created, its rows as they would be planned now, and the share that they copy.
+
+        :raises InvalidRequest: that is no share, or the order is not of the present leader.
+        """
+        if not 0 < share <= 1:
+            raise InvalidRequest("a share is above 0 and at most 1", field="share")
+        with self._journal.reading() as connection:
+            uid, created_ms = rows.leader_and_time(connection, int(order.id))
+        if leader != Leader(exchange=order.exchange, environment=order.env, uid=uid):
+            raise Conflict("this order is not of the present leader", field="id")
+        assert leader is not None
+        identity = (order.order_id, created_ms)
+        followers = self._accounts.all()
+        copies = copy_rows(self._secret, leader, self._symbol, identity, order.side, None, followers, self._clock)
+        return created_ms, copies, copied_share(share, order.side)
+
+    def preview(self, copy_id: str) -> CopyPreview:
+        """See `TraderApi.preview_copy`."""
+        row = self._row(copy_id)
+        _check_is_open(row)
+        return self._preview(row.share, row, str(row.leader_order_id))
+
+    def preview_order(self, order: LeaderOrderView, share: Fraction | None, leader: Leader | None) -> list[CopyPreview]:
+        """See `TraderApi.preview_event`."""
+        if order.state is LeaderOrderState.UNDECIDED:
+            if share is None:
+                raise InvalidRequest("this order waits for a share: say which", field="share")
+            _, copies, share = self._copies_at(order, share, leader)
+            return [self._preview(share, SimpleNamespace(**copy), order.id) for copy in copies]
+        if share is not None:
+            raise Conflict("this order is not (or no longer) waiting for its share", field="share")
+        with self._journal.reading() as connection:
+            found = [rows.one_copy(connection, copy.id) for copy in order.copies if copy.is_open]
+        return [self._preview(row.share, row, order.id) for row in found if row is not None]
+
+    def _preview(self, share: Fraction, row: Any, event_id: str) -> CopyPreview:
+        """Reckon one copy as it would be sized now. *row*: a failed copy's, or one that is about to be planned."""
+        account_id, side = AccountId(row.account_id), Side(row.side)
+        preview = CopyPreview(
+            copy_id=row.id,
+            event_id=event_id,
+            account_id=account_id,
+            account_name=row.account_name,
+            exchange=row.exchange,
+            env=Environment(row.env),
+            side=side,
+            share=share,
+            size_asset=row.size_asset,
+        )
+        refusal = self._refusal(account_id, row.exchange, row.env)
+        if refusal is None and row.state == CopyState.SKIPPED:
+            refusal = row.reason_kind, row.reason
+        follower = self._accounts.get(account_id)
+        figure = self._balances.figure(account_id, row.size_asset)
+        if follower is None or figure is None or follower.opened.rules is None:
+            refusal = refusal or ("not_known_yet", "its balance, or the exchange's rules, are not known yet")
+            return replace(preview, reason_kind=refusal[0], reason=refusal[1])
+        found = sum_of(share, side, figure, follower.opened.rules, check_minimums=self._checks_minimums)
+        kind, reason = refusal or found.refusal or ("", "")
+        return replace(preview, **found.inputs, sent=found.size.sendable, reason_kind=kind, reason=reason)
 
     def _tell(self, row: Row[Any], what: str, text: str, who: str, copy_id: str = "") -> None:
         self._feed.publish(
@@ -192,21 +255,24 @@ class Decisions:
 
         :raises Conflict, EngineHalted: and why.
         """
-        if halt := self._halts.of_all() or self._halts.of(f"{row.exchange}/{row.env}"):
-            raise EngineHalted(f"the engine is halted: {halt.reason}; it ends with {halt.ends_when}")
-        if not self._vault.copying:
-            raise Conflict("copying is stopped; start it first", kind="copying_stopped")
-        follower = self._accounts.get(row.account_id)
-        if follower is None:
-            raise Conflict("the account was removed", kind="removed")
-        if follower.refusal is not None:
-            kind, reason = follower.refusal
-            raise Conflict(f"{follower.record.name}: {reason}", kind=kind)
+        if refusal := self._refusal(row.account_id, row.exchange, row.env):
+            kind, reason = refusal
+            raise EngineHalted(reason) if kind == "halted" else Conflict(f"{row.account_name}: {reason}", kind=kind)
+        follower = self._accounts.find(row.account_id)
         found = self._look_up(row, "")
         if found is not None:
             raise Conflict(f"the exchange shows its order {found.exchange_order_id}: it was executed", field="id")
         if self._was_restored():
             self._refuse_what_was_forgotten(row, follower.connector)
+
+    def _refusal(self, account_id: str, exchange: str, env: str) -> tuple[str, str] | None:
+        """Return kind and sentence of why nothing can leave for an account now; ``None``: it can."""
+        if halt := self._halts.of_all() or self._halts.of(f"{exchange}/{env}"):
+            return "halted", _halted(halt)
+        if not self._vault.copying:
+            return "copying_stopped", STOPPED
+        follower = self._accounts.get(account_id)
+        return ("removed", "the account was removed") if follower is None else follower.refusal
 
     def _refuse_what_was_forgotten(self, row: Row[Any], connector: Connector) -> None:
         """Ask for every id that a copy, or one in its place, was ever sent with: all follow from the leader's order.
@@ -266,6 +332,15 @@ class Decisions:
 
     def _view(self, copy_id: str) -> CopyView:
         return rows.copy_view(self._row(copy_id))
+
+
+def _check_is_open(row: Row[Any]) -> None:
+    if row.state not in rows.DECIDABLE or row.decided_by:
+        raise Conflict(_not_open(row), field="id")
+
+
+def _halted(halt: Halt) -> str:
+    return f"the engine is halted: {halt.reason}; it ends with {halt.ends_when}"
 
 
 def _not_open(row: Row[Any]) -> str:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -58,8 +57,8 @@ from .gate import CopyGate
 from .jobs import Job
 from .plan import client_order_id
 from .settle import Case, SentAttempt, Settler
-from .sizing import follower_size
 from .states import MAX_ATTEMPTS
+from .sums import sum_of
 
 log = logging.getLogger(__name__)
 
@@ -399,11 +398,17 @@ class Dispatcher:
         if lane.unknown and not job.read_since_ns:
             # An exit goes on past an unknown of the other side, but only on figures that are newer than it.
             return True
-        if self._balances.is_doubtful(lane.account_id, self._asset(job, follower)):
-            return True  # until the exchange states what the order before this one left; the deadline bounds it
+        if self._is_unsure(lane, job, follower):
+            return True  # until the exchange states it; the deadline bounds the waiting
         return not job.read_since_ns and self._balances.needs_reading(
             lane.account_id, self._settings.max_balance_age_sec
         )
+
+    def _is_unsure(self, lane: Lane, job: Job, follower: Follower) -> bool:
+        """Whether a figure may count a fill twice, or was never stated: what is pushed may speak of one asset only."""
+        asset = self._asset(job, follower)
+        is_unknown = self._balances.figure(lane.account_id, asset) is None
+        return is_unknown or self._balances.is_doubtful(lane.account_id, asset)
 
     def _read(self, lane: Lane, job: Job, follower: Follower) -> None:
         lane.is_reading = True
@@ -424,7 +429,7 @@ class Dispatcher:
         now = self._clock.monotonic_ns()
         if error is None:
             follower = self._accounts.get(lane.account_id)
-            if follower and self._balances.is_doubtful(lane.account_id, self._asset(job, follower)):
+            if follower and self._is_unsure(lane, job, follower):
                 job.not_before_ns = now + int(READ_AGAIN_SEC * NS_PER_SEC)
             job.read_since_ns = now
         else:
@@ -441,33 +446,23 @@ class Dispatcher:
     def _prepare(self, lane: Lane, job: Job, follower: Follower) -> rows.Claim | None:
         """Size a copy and make its order ready; ``None``: it ended here, with its sum on record, or must wait."""
         rules = follower.opened.rules
-        assert rules is not None
         figure = self._balances.figure(lane.account_id, self._asset(job, follower))
-        free = figure.free if figure else Decimal(0)
-        size = follower_size(job.share, free, rules, job.side)
-        inputs: dict[str, Any] = {
-            "free_before": free,
-            "balance_age_ms": figure.age_ms if figure else None,
-            "balance_source": figure.source.value if figure else "",
-            "computed": size.computed,
-            "step": size.step,
-        }
-        refusal = self._too_small(size.sendable, job, rules.min_notional) or (
-            None if rules.is_trading else ("symbol_closed", "the exchange has closed this symbol for trading")
-        )
-        if refusal is not None:
+        assert rules is not None and figure is not None  # `_must_wait` and `_must_read` have seen to it
+        found = sum_of(job.share, job.side, figure, rules, check_minimums=self._settings.check_minimums)
+        if found.refusal is not None:
             lane.waiting.popleft()
-            self._refuse(job, CopyState.SKIPPED, *refusal, **inputs)
+            self._refuse(job, CopyState.SKIPPED, *found.refusal, **found.inputs)
             if not rules.is_trading:
                 self._exchanges.reload_rules(follower.opened)  # it may have opened again by now
             return None
+        sendable = found.size.sendable
         attempt = job.attempts + 1
         order = MarketOrder(
             symbol=rules.symbol,
             side=job.side,
             client_order_id=client_order_id(self._install_tag, job.copy_id, attempt),
-            quote_amount=QuoteAmount(size.sendable) if job.side is Side.BUY else None,
-            base_quantity=BaseQuantity(size.sendable) if job.side is Side.SELL else None,
+            quote_amount=QuoteAmount(sendable) if job.side is Side.BUY else None,
+            base_quantity=BaseQuantity(sendable) if job.side is Side.SELL else None,
         )
         try:
             prepared = follower.connector.prepare_market_order(order)
@@ -477,7 +472,7 @@ class Dispatcher:
                 job.not_before_ns = self._clock.monotonic_ns() + int(PREPARE_AGAIN_SEC * NS_PER_SEC)
                 return None
             lane.waiting.popleft()
-            self._refuse(job, CopyState.FAILED, error.kind, error.message, **inputs)
+            self._refuse(job, CopyState.FAILED, error.kind, error.message, **found.inputs)
             return None
         job.prepared = prepared
         job.key_fingerprint = prepared.key_fingerprint
@@ -491,15 +486,8 @@ class Dispatcher:
             timestamp_ms=prepared.timestamp_ms,
             recv_window_ms=prepared.recv_window_ms,
             fence_ms=prepared.fence_ms,
-            inputs={**inputs, "sent": size.sendable},
+            inputs={**found.inputs, "sent": sendable},
         )
-
-    def _too_small(self, sendable: Decimal, job: Job, min_notional: Decimal) -> tuple[str, str] | None:
-        if sendable <= 0:
-            return "too_small", "the share of the free balance rounds down to nothing"
-        if self._settings.check_minimums and job.side is Side.BUY and sendable < min_notional:
-            return "below_minimum", f"the amount is below the exchange's minimum of {format(min_notional, 'f')}"
-        return None
 
     # --- answers ---
 

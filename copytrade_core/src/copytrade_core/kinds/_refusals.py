@@ -146,6 +146,12 @@ ANSWERS = {
     "market_closed": Kind("the pair is not being traded now", "交易对当前未开放交易"),
     "market_orders_closed": Kind("the pair takes no market orders now", "交易对当前不接受市价单"),
     "exchange_not_trading": Kind("the exchange has switched trading off", "交易所暂停了交易"),
+    "not_known_yet": Kind(
+        "the account's balance, or the exchange's rules, are not known yet",
+        "账户余额或交易规则暂时未知",
+        "try again in a moment",
+        "请稍后再试",
+    ),
     "symbol_closed": Kind("the exchange has closed this pair for trading", "交易所已关闭该交易对的交易"),
     "unknown_symbol": Kind("the exchange does not know this pair", "交易所没有这个交易对"),
     "symbol_not_permitted": Kind("the account may not trade this pair", "该账户不允许交易这个交易对"),

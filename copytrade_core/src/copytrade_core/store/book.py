@@ -501,10 +501,11 @@ def copy_view(row: Row[Any]) -> CopyView:
     return _copy_view(row, row.leader_base, row.leader_quote)
 
 
-def created_ms(connection: Connection, order_id: int) -> int:
-    """Return when a leader order was created (exchange time)."""
-    found = connection.execute(select(leader_orders.c.created_ms).where(leader_orders.c.id == order_id)).scalar()
-    return int(found or 0)
+def leader_and_time(connection: Connection, order_id: int) -> tuple[str, int]:
+    """Return whose order it was, by the exchange's id of the account, and when it was created (exchange time)."""
+    wanted = select(leader_orders.c.leader_uid, leader_orders.c.created_ms).where(leader_orders.c.id == order_id)
+    leader_uid, created_ms = connection.execute(wanted).one()
+    return leader_uid, created_ms
 
 
 def count_states(connection: Connection) -> dict[CopyState, int]:
