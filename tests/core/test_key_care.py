@@ -171,7 +171,9 @@ def test_no_answer_is_no_finding_and_is_asked_again(world, known, monkeypatch):
             return may(ip_restricted=False)
 
         monkeypatch.setattr(connector, "key_permissions", answer)
-        trader._key_care._due_ns[account(trader).id] = 0
+        account_id = account(trader).id
+        with trader._key_care._lock:
+            trader._key_care._due_ns[account_id] = 0
 
         until(lambda: account(trader).warnings)
         assert len(asked) == 3
