@@ -18,7 +18,7 @@ export function mountTopbar() {
   });
   drawTheme();
   buildMenu(byId("menu"));
-  store.when(["status", "engine", "stream", "snapshot"], draw);
+  store.when(["status", "engine", "stream", "snapshot", "accounts"], draw);
 }
 
 function drawTheme() {
@@ -51,7 +51,9 @@ function draw() {
   }
   const button = byId("run-button");
   if (!button.classList.contains("busy")) {
-    button.disabled = !known;
+    const ready = running || (status?.leader && store.accounts.size > 0);
+    button.disabled = !known || !ready;
+    button.title = known && !ready ? _("Set the leader and add a follower first.") : "";
     button.className = `btn ${running ? "btn-line" : "btn-good"}`;
     const label = running ? _("Stop copying") : _("Start copying");
     if (button.dataset.shown !== label) {
