@@ -69,7 +69,10 @@ OTHER_KEYWORDS = {
     ("messages.py", "notify"),
     ("doctor.py", "warning"),
     ("doctor.py", "error"),
+    ("guard.py", "session"),  # who asks
+    ("guard.py", "token"),
 }
+METRIC = re.compile(r"copytrade_")
 
 
 def literals(node: ast.AST) -> Iterator[str]:
@@ -153,7 +156,8 @@ def used() -> dict[str, set[str]]:
             if NOT_SHOWN.search(str(path)):
                 continue
             for kind in kinds_in(path.name, ast.parse(path.read_text("utf-8")), errors):
-                found.setdefault(kind, set()).add(path.name)
+                if not METRIC.match(kind):
+                    found.setdefault(kind, set()).add(path.name)
     for state in LeaderOrderState:
         found[f"order_{state.lower()}"] = {"trader.py"}
     return found

@@ -31,6 +31,7 @@ class OpenExchange:
     clock_due_ns: int = 0
     rules_due_ns: int = 0
     error: str = ""
+    error_kind: str = ""
     jumped_ms: float = 0.0
     shut_until_ns: int = 0  # until when (monotonic) it has shut our address out
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -154,9 +155,9 @@ class Exchanges:
                         self._measure(opened)
                     if opened.rules_due_ns <= now:
                         self._read_rules(opened)
-                    opened.error = ""
+                    opened.error = opened.error_kind = ""
                 except CopytradeError as error:
-                    opened.error = error.message
+                    opened.error, opened.error_kind = error.message, error.kind
             if before != (opened.clock.is_known, opened.rules is not None, opened.error) or opened.jumped_ms:
                 self._on_change(opened)
                 opened.jumped_ms = 0.0

@@ -20,9 +20,9 @@ PANEL = {
         "too many live streams are open", "打开的实时连接过多", "close other windows", "请关闭其他窗口"
     ),
     "upgrade_required": Kind("this address is for WebSockets", "该地址只接受 WebSocket 连接"),
+    "not_heard": Kind("the leader's events are not heard yet", "尚未收听到主账户的推送", "wait a moment", "请稍候"),
     "wrong_origin": Kind("the request comes from another site", "请求来自其他网站，已拒绝"),
     "wrong_host": Kind("the panel is reached under another name", "请用面板的正式地址访问"),
-    "too_large": Kind("the request is too large", "请求内容过大"),
     "csrf": Kind("this page is out of date", "页面已过期", "load the page again, then do it again", "请刷新页面后重试"),
     "reauthenticate": Kind("the access token must be shown again", "需要再次输入访问令牌"),
     "token_invalid": Kind(
