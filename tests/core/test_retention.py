@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, func, insert, select
@@ -197,6 +199,32 @@ def test_a_file_of_before_that_cannot_shrink_is_pruned_all_the_same(path):
 
         assert frame_ages(journal) == [0]
         assert pages(journal)[1] > 0  # free, for new rows
+    finally:
+        journal.close()
+
+
+def test_what_the_decision_record_says_makes_such_a_file_shrink(path):
+    record = (Path(__file__).parents[2] / "docs/adr/0008-how-long-the-journal-remembers.md").read_text("utf-8")
+    (statements,) = re.findall(r"sqlite3 journal\.db '([^']+)'", record)
+    with sqlite3.connect(path) as old:  # made without auto_vacuum
+        old.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        old.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(schema.VERSION),))
+    old.close()
+    journal = Journal.in_data_dir(path.parent, None, lambda error: None)
+    journal.write(lambda connection: schema.metadata.create_all(connection))
+    add_frames(journal, *[40] * 1200, 0)
+    journal.close()
+
+    by_hand = sqlite3.connect(path, isolation_level=None)
+    by_hand.executescript(statements)
+    by_hand.close()
+
+    journal = Journal.in_data_dir(path.parent, None, lambda error: None)
+    try:
+        full = pages(journal)[0]
+        prune(journal)
+        assert frame_ages(journal) == [0]
+        assert pages(journal)[0] < full / 2
     finally:
         journal.close()
 
