@@ -63,7 +63,8 @@ def copytrade_on_event(event: Mapping[str, Any]) -> None:
     Result:  ignored.
     Failure: logged; the engine and the other observers go on.
 
-    :param event: ``seq``, ``t`` (ISO 8601), ``kind``, ``text`` and fields of that kind; amounts are strings.
+    :param event: ``seq``, ``t`` (ISO 8601), ``kind``, ``text`` (English), ``what`` and its figures, from which
+        `kinds.event_sentence` makes other languages; amounts are strings.
     :returns: nothing.
     :raises Exception: any; it is logged and dropped.
 
