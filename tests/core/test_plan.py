@@ -131,7 +131,7 @@ def test_the_order_row_keeps_all_that_the_decision_stood_on():
         "filled_base": D("0.05"), "filled_quote": 2500, "transaction_ms": 1003, "heard_wall_ms": 123,
         "heard_exchange_ms": 1050, "source": "live", "state": "COPIED", "reason_kind": "", "reason": "",
         "balance_asset": "USDT", "balance_before": 10_000, "balance_how": "latest",
-        "estimates": {"latest": "10000"}, "share": Fraction(1, 4),
+        "estimates": {"latest": "10000"}, "share": Fraction(1, 4), "gap_id": None,
     }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from memory_exchange import MASTER_KEY, MemoryExchange, closed_book, engine
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "upgrades"
 # In the order in which they came; each entry says which version its journals bear.
-EARLIER = {"first": "1", "decisions": "1"}
+EARLIER = {"first": "1", "decisions": "1", "gapless": "2"}
 
 
 @pytest.fixture(params=EARLIER)
@@ -128,6 +128,22 @@ def test_a_copy_that_failed_back_then_can_be_made_up_for_today(data_dir):
             f"INSERT INTO copies ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
             list((again | {"id": "a third"}).values()),
         )
+    connection.close()
+
+
+def test_orders_of_back_then_belong_to_no_gap_and_new_ones_can(data_dir):
+    Journal.in_data_dir(data_dir, None, lambda error: None).close()
+
+    connection = sqlite3.connect(data_dir / "journal.db")
+    connection.execute("PRAGMA foreign_keys = on")
+    assert connection.execute("SELECT gap_id FROM leader_orders").fetchall() == [(None,), (None,)]
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        connection.execute("UPDATE leader_orders SET gap_id = 1 WHERE id = 2")
+    connection.execute(
+        "INSERT INTO gaps (exchange, env, leader_uid, from_ms, reason_kind, reason, outcome, unexplained)"
+        " VALUES ('memory', 'test', 'uid-leader', 1, 'no_connection', 'none', '', '{}')"
+    )
+    assert connection.execute("UPDATE leader_orders SET gap_id = 1 WHERE id = 2").rowcount == 1
     connection.close()
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import copytrade_binance.user_stream
 from copytrade_binance.api_socket import SocketTimings
-from copytrade_core.leader import watcher
+from copytrade_core.leader import gaps
 from copytrade_core.sim import running_simulators
 from copytrade_core.views import AccountState, CopyState, LeaderOrderState
 from memory_exchange import until
@@ -71,7 +71,7 @@ class Bench:
     def settle(self) -> None:
         """Wait until both connections hear the leader and what was before them has been read."""
         until(lambda: self.trader.get_leader().connections == 2, 20)
-        until(lambda: not self.trader._watcher._is_catching_up, 20)
+        until(lambda: not self.trader._watcher._gaps._is_reading, 20)
 
     def pause(self) -> None:
         """Let 5 ms pass: what the leader does by hand never shares a millisecond."""
@@ -184,7 +184,7 @@ def test_three_orders_placed_while_nothing_is_heard_are_copied_once_in_order_whe
 def test_a_silent_subscription_is_found_out_by_its_balances_and_renewed(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watcher, "READ_EVERY_SEC", 1.0)
+    monkeypatch.setattr(gaps, "READ_EVERY_SEC", 1.0)
     with copying(tmp_path / "data", seed=5, tidy=True) as setup:
         bench = Bench(setup)
         bench.settle()
@@ -218,7 +218,7 @@ def test_an_order_placed_between_the_reads_of_orders_and_balances_is_not_lost_on
             return listed
 
         connector.list_orders = list_then_trade
-        leader_watcher._mailbox.post(leader_watcher._catch_up)
+        leader_watcher._mailbox.post(leader_watcher._gaps.catch_up)
         until(lambda: orders, 10)
 
         bench.assert_copied(*orders)

@@ -20,6 +20,7 @@ from .views import (
     ExchangeView,
     FeedEvent,
     Finding,
+    GapView,
     LeaderOrderView,
     LeaderView,
     PluginView,
@@ -121,6 +122,10 @@ class TraderApi(ABC):
         self,
         account_id: str | None = None,
         state: str | None = None,
+    @abstractmethod
+    def list_gaps(self, limit: int = 50, before: str | None = None) -> list[GapView]:
+        """Times in which the leader may not have been heard, newest first; *before* is the id of the last one seen."""
+
         limit: int = 100,
         before: str | None = None,
         event_id: str | None = None,

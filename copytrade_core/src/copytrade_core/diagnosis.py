@@ -23,7 +23,7 @@ from .plugins import PluginReport, Plugins
 from .settings import Settings
 from .store.master_key import FILE_VARIABLE, default_key_path, load_master_key
 from .store.vault import Vault
-from .views import AccountState, Finding, Halt, LeaderView
+from .views import AccountState, Finding, GapView, Halt, LeaderView
 
 LOW_DISK_BYTES = 200 * 1024 * 1024
 CLOCK_OFF_MS = 1000
@@ -46,6 +46,7 @@ def examine(
     exchanges: Iterable[OpenExchange],
     plugins: Iterable[PluginReport],
     leader: LeaderView | None,
+    gap: GapView | None,
     followers: Sequence[Follower],
     key_warnings: Mapping[str, Sequence[KeyWarning]],
     is_copying: bool,
@@ -59,6 +60,7 @@ def examine(
         *(_exchange(opened, clock) for opened in exchanges),
         *_plugins(report for report in plugins if report.error),
         _leader(leader),
+        *_gap(gap),
         _copying(is_copying),
         *_followers(followers),
         *_keys(key_warnings),
@@ -253,6 +255,12 @@ def _leader(leader: LeaderView | None) -> Finding:
 
 
 def _copying(is_copying: bool) -> Finding:
+def _gap(gap: GapView | None) -> Iterator[Finding]:
+    if gap is not None:
+        data = {"since": gap.since, "reason_kind": gap.reason_kind, "reason": gap.reason}
+        yield finding("leader's events", "warning", "gap_open", **data)
+
+
     kind, level = ("copying_on", "ok") if is_copying else ("copying_off", "warning")
     return finding("copying", level, kind)
 

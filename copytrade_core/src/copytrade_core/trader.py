@@ -61,6 +61,7 @@ from .views import (
     Finding,
     Halt,
     LeaderOrderState,
+    GapView,
     LeaderOrderView,
     LeaderView,
     PluginView,
@@ -351,6 +352,13 @@ class CopyTrader(TraderApi):
             record = self._vault.set_leader(LeaderRecord(exchange=exchange, environment=environment, uid=uid), fields)
             text = f"the leader is now {opened.label}"
             self._feed.publish("leader", text, what="leader_set", label=opened.label, exchange=exchange, env=env)
+            before = self._vault.leader()
+            since_ms = None
+            if before is None or (before.exchange, before.environment, before.uid) != (exchange, environment, uid):
+                # What it placed before is not copied; as with the start of copying, the latest that it can be.
+                since_ms = opened.clock.latest_ms()
+                leader, value = Leader(exchange=exchange, environment=environment, uid=uid), str(since_ms)
+                self._journal.write(lambda connection: rows.remember(connection, f"leading:{leader.label}", value))
             watcher = self._watch(record)
         if asked := self._leader_key():
             self._key_care.saw(asked.id, opened, check.permissions)
@@ -358,6 +366,8 @@ class CopyTrader(TraderApi):
         view = watcher.view()
         return replace(
             view,
+        if since_ms is not None:
+            opened.clock.wait_until_past(since_ms)
             warnings=(*key_warnings(check.permissions, opened, at_verify=True, needs_trade=False), *check.warnings),
         )
 
@@ -461,6 +471,10 @@ class CopyTrader(TraderApi):
                 name_zh=description.name_zh,
                 environments=description.environments,
                 can_lead=description.can_lead,
+    def list_gaps(self, limit: int = 50, before: str | None = None) -> list[GapView]:
+        with self._journal.reading() as connection:
+            return rows.gap_views(connection, rows.latest_gaps(_page(limit), _number(before)))
+
                 fields=tuple(
                     {
                         "name": field.name,
@@ -531,6 +545,7 @@ class CopyTrader(TraderApi):
     def decide_share(self, event_id: str, share: Fraction, by: str = "") -> LeaderOrderView:
         self._decisions.share(self.get_event(event_id), share, self._present_leader(), by)
         return self.get_event(event_id)
+            gap=next((gap for gap in self.list_gaps(1) if gap.is_open), None),
 
     def get_restored(self) -> RestoredView | None:
         return self._reconciler.view()
@@ -628,7 +643,9 @@ class CopyTrader(TraderApi):
 
     def _publish_order(self, order_id: int, order: FoldedOrder, decision: Decision, heard_ms: int | None) -> None:
         share = "" if decision.share is None else f", {float(decision.share):.4%} of the balance before it"
-        text = f"the leader's {order.side} of {format(order.filled_base, 'f')} {self._settings.symbol.base}{share}"
+        pair, base = str(self._settings.symbol), self._settings.symbol.base
+        missed = f" ({pair})" if decision.state is LeaderOrderState.STALE else ""
+        text = f"the leader's {order.side} of {format(order.filled_base, 'f')} {base}{missed}{share}"
         if decision.reason:
             text = f"{text}: {decision.reason}"
         state = decision.state
@@ -638,7 +655,7 @@ class CopyTrader(TraderApi):
             "state": state.value,
             "side": order.side.value,
             "filled_base": order.filled_base,
-            "base": self._settings.symbol.base,
+            "base": base,
             "share_percent": None if decision.share is None else plain_fraction(decision.share * 100, 4),
             "symbol": order.exchange_symbol,
             "order_type": order.order_type,
@@ -676,6 +693,7 @@ class CopyTrader(TraderApi):
     def _recovered_deadline_ns(self, row: Row[Any]) -> int:
         watcher = self._watcher
         now_ms = watcher.now_ms() if watcher is not None else None
+            "pair": pair,
         if watcher is None or now_ms is None:
             return 0  # its age cannot be told: too old
         limit_ms = watcher.age_limit_sec(Side(row.side), row.order_source) * 1000

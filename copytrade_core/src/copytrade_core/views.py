@@ -71,6 +71,15 @@ class LeaderOrderState(StrEnum):
     UNDECIDED = "UNDECIDED"  # the balance before it could not be established; a person is asked
 
 
+class GapOutcome(StrEnum):
+    """How the reading of a gap ended."""
+
+    IN_FULL = "IN_FULL"  # the orders found in it explain what became of the leader's balances
+    UNEXPLAINED = "UNEXPLAINED"  # they do not: a deposit, a transfer, another pair's order ...; a person should look
+    UNCHECKED = "UNCHECKED"  # no balance from before it is known: that all was found cannot be proven
+    LEFT = "LEFT"  # another leader was set before it was read
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceView:
     asset: str
@@ -243,6 +252,34 @@ class LeaderView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GapView:
+    """A time in which the leader may not have been heard, and what was found in it.
+
+    ``found = copied + missed + ignored``, each as it stands now: an undecided order that a person gives a share moves
+    from missed to copied.
+    """
+
+    id: str
+    exchange: str
+    env: Environment
+    leader_uid: str
+    since: str  # all had been heard up to here
+    until: str = ""  # from here on all was heard again; empty: the leader is not heard yet
+    reason_kind: str
+    reason: str
+    found: int = 0  # market orders that had not been heard, or not been decided
+    copied: int = 0
+    missed: int = 0  # too old when they were found, or undecided: listed, to be copied by a person
+    ignored: int = 0  # placed while copying was stopped
+    outcome: GapOutcome | None = None  # None: it is still being read
+    unexplained: dict[str, Decimal] = field(default_factory=dict)  # what is left of the balances' change, by asset
+
+    @property
+    def is_open(self) -> bool:
+        return self.outcome is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Halt:
     """Why the engine does not trade, since when, and what would end it."""
 
@@ -325,7 +362,7 @@ class FeedEvent:
 
     seq: int
     t: str
-    kind: str  # copy, leader_order, account, balance, leader, copying, alarm, halt
+    kind: str  # copy, leader_order, account, balance, leader, gap, copying, alarm, halt
     text: str
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -476,6 +513,26 @@ def restored_json(restored: RestoredView) -> dict[str, Any]:
                 "account": order.account_name,
                 "exchange": order.exchange,
                 "env": order.env.value,
+def gap_json(gap: GapView) -> dict[str, Any]:
+    """Return a gap as the API shows it."""
+    return {
+        "id": gap.id,
+        "exchange": gap.exchange,
+        "env": gap.env.value,
+        "since": gap.since,
+        "until": gap.until,
+        "reason_kind": gap.reason_kind,
+        "reason": gap.reason,
+        "found": gap.found,
+        "copied": gap.copied,
+        "missed": gap.missed,
+        "ignored": gap.ignored,
+        "open": gap.is_open,
+        "outcome": None if gap.outcome is None else gap.outcome.value,
+        "unexplained": gap.unexplained,
+    }
+
+
                 "client_order_id": order.client_order_id,
                 "exchange_order_id": order.exchange_order_id,
                 "side": order.side.value,

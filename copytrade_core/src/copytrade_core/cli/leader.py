@@ -6,7 +6,7 @@ from typing import IO, Any
 
 import click
 
-from ..views import LeaderView, warnings_json
+from ..views import GapOutcome, GapView, LeaderView, gap_json, warnings_json
 from .credentials import (
     ask_credentials,
     check_environment,
@@ -16,7 +16,7 @@ from .credentials import (
     read_fields,
     split_credentials,
 )
-from .output import age, ago, amount, bad, good, print_json, say, warn
+from .output import age, ago, amount, bad, good, local_time, print_json, print_table, say, warn
 from .session import Group, InputError, Session, as_json, pass_session
 
 
@@ -76,6 +76,41 @@ def show(session: Session, as_json: bool) -> None:
         say("No leader is set; set one with `copytrade leader set`.")
     else:
         print_leader(session, view)
+
+
+@leader.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, newest first.")
+@click.option("--before", metavar="ID", help="Only those before this one.")
+@as_json
+@pass_session
+def gaps(session: Session, limit: int, before: str | None, as_json: bool) -> None:
+    """List the times in which the leader may not have been heard, and what was found in each."""
+    found = session.engine.list_gaps(limit, before)
+    if as_json:
+        print_json([gap_json(gap) for gap in found])
+    elif not found:
+        say("The leader has been heard all the time.")
+    else:
+        figures = ("Found", "Copied", "Missed", "Ignored")
+        columns = ("ID", "From", "To", *figures, "Reading", "Began because")
+        print_table(columns, map(_gap_row, found), right=figures, spare=("Ignored", "ID"))
+
+
+def _gap_row(gap: GapView) -> tuple[str, ...]:
+    reading = {
+        None: "not closed yet",
+        GapOutcome.IN_FULL: "in full",
+        GapOutcome.UNEXPLAINED: f"not explained: {_amounts(gap)}",
+        GapOutcome.UNCHECKED: "not provable: no balance from before it",
+        GapOutcome.LEFT: "left: another leader was set",
+    }
+    figures = (gap.found, gap.copied, gap.missed, gap.ignored)
+    times = (local_time(gap.since), local_time(gap.until))
+    return gap.id, *times, *map(str, figures), reading[gap.outcome], gap.reason
+
+
+def _amounts(gap: GapView) -> str:
+    return ", ".join(f"{format(change, 'f')} {asset}" for asset, change in gap.unexplained.items())
 
 
 def leader_line(view: LeaderView | None) -> str:

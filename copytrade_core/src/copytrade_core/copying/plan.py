@@ -108,6 +108,7 @@ def order_row(
         "balance_how": decision.balance_how,
         "estimates": decision.estimates,
         "share": decision.share,
+        "gap_id": order.gap_id,
     }
 
 

@@ -107,9 +107,21 @@ FEED = {
         "请核对主账户的这笔订单与跟单结果",
     ),
     "gap_read": Kind(
-        "the leader's orders from %(since)s to %(until)s were read: %(found)s had not been heard",
-        "已补读主账户 %(since)s 至 %(until)s 的订单：有 %(found)s 笔此前没有听到",
+        "the leader's orders from %(since)s to %(until)s were read: %(found)s had not been heard, "
+        "%(copied)s of them were copied, %(missed)s missed",
+        "已补读主账户 %(since)s 至 %(until)s 的订单：%(found)s 笔此前没有听到，"
+        "其中已跟单 %(copied)s 笔，错过 %(missed)s 笔",
     ),
+    "gap_unexplained": Kind(
+        "what became of the leader's balance from %(since)s to %(until)s is not explained by its orders: %(amounts)s",
+        "主账户 %(since)s 至 %(until)s 的余额变化无法用其订单解释：%(amounts)s",
+        "look at the leader's account at the exchange: a deposit, a transfer, or an order of another pair?",
+        "请到交易所查看主账户：充值、划转，还是其他交易对的订单？",
+    ),
+    "not_listening": Kind("the engine was not listening to the leader", "引擎没有在收听主账户"),
+    "no_connection": Kind("no connection to the leader's events was alive", "与主账户的所有连接都已中断"),
+    "silent_stream": Kind("the leader's balance changed without an event", "主账户余额变化却没有推送"),
+    "unheard_order": Kind("an order was found that no connection had told of", "找到一笔从未推送的订单"),
     # leader orders
     "order_copied": Kind(
         "the leader's %(side)s of %(filled_base)s %(base)s[, %(share_percent)s %% of the balance before it]",
@@ -120,9 +132,10 @@ FEED = {
         "主账户%(side)s %(filled_base)s %(base)s，不跟单：%(reason)s",
     ),
     "order_stale": Kind(
-        "the leader's %(side)s of %(filled_base)s %(base)s"
+        "the leader's %(side)s of %(filled_base)s %(base)s[ (%(pair)s)]"
         "[, %(share_percent)s %% of the balance before it,] was not copied: %(reason)s",
-        "主账户%(side)s %(filled_base)s %(base)s[，占下单前余额的 %(share_percent)s %%]，没有跟单：%(reason)s",
+        "主账户%(side)s %(filled_base)s %(base)s[（%(pair)s）]"
+        "[，占下单前余额的 %(share_percent)s %%]，没有跟单：%(reason)s",
         "copy it now at the same share, or leave it",
         "可按相同比例立即补跟，或不再处理",
     ),
@@ -303,6 +316,12 @@ CHECKS = {
         "请运行 copytrade leader show；需要换 Key 时运行 copytrade leader set",
     ),
     "copying_on": Kind("on", "已开始"),
+    "gap_open": Kind(
+        "what the leader did since %(since)s is still being read: %(reason)s",
+        "正在补读主账户自 %(since)s 起的订单：%(reason)s",
+        "wait until it was read; what was missed is shown by copytrade leader gaps",
+        "请等待补读完成；错过的订单可用 copytrade leader gaps 查看",
+    ),
     "copying_off": Kind(
         "stopped: nothing is copied", "已停止，不会跟单", "copytrade copy start", "运行 copytrade copy start 开始跟单"
     ),

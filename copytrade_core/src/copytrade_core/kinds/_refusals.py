@@ -296,6 +296,15 @@ REASONS = {
         "give the share by hand, or leave the order",
         "请人工给出比例，或不再处理",
     ),
+    "gap_too_long": Kind(
+        "the leader was not heard for over 24 hours: what was found is not copied by itself",
+        "超过 24 小时没有收听到主账户，期间找到的订单不会自动跟单",
+        "copy it now at the same share, or leave it",
+        "可按相同比例立即补跟，或不再处理",
+    ),
+    "before_leading": Kind(
+        "the leader placed it before this account was set as the leader", "下单时该账户还不是主账户"
+    ),
     "never_final": Kind(
         "the exchange never said how the leader's order ended",
         "交易所一直没有给出主账户订单的最终结果",

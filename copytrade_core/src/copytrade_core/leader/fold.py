@@ -47,6 +47,7 @@ class FoldedOrder:
     last: Moment = BEFORE_ALL
     final_heard_ns: int = 0
     source: str = "live"
+    gap_id: int | None = None  # the journal's row of the gap that it was found in
     trades: set[str] = field(default_factory=set)
     commissions: dict[str, Decimal] = field(default_factory=dict)  # of the fills that are known
     done: bool = False  # handed on; nothing triggers it again
@@ -149,6 +150,10 @@ class Fold:
         """Whether this very order was handed on already."""
         order = self._orders.get(key)
         return order is not None and order.done
+
+    def has_heard_of(self, key: OrderKey) -> bool:
+        """Whether anything is known of this very order."""
+        return key in self._orders
 
     def waiting_since(self, before_ns: int) -> list[FoldedOrder]:
         """Return market orders heard of before *before_ns* whose final report has not come."""

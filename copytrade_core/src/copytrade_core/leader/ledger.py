@@ -218,6 +218,22 @@ class BalanceLedger:
         cut = asset.figures()[-1].cut
         return any(delta.moment > cut for delta in asset.deltas)
 
+    def unexplained(self, name: str, since_ms: int) -> Decimal | None:
+        """Return what of the free balance's change since *since_ms* is in no delta that was told of.
+
+        ``None``: there is no figure from before that time, or none yet that holds all that was told of. What an order
+        on the book locks or frees is no change where free and locked together are explained.
+        """
+        asset = self._assets.get(name)
+        figures = asset.figures() if asset is not None else []
+        earlier = [figure for figure in figures if figure.absolute.time_ms <= since_ms]
+        if asset is None or not earlier or self.has_deltas_after_newest(name):
+            return None
+        old, new = earlier[-1], figures[-1]
+        told = sum((delta.free for delta in asset.deltas if old.cut < delta.moment <= new.cut), Decimal(0))
+        left = new.free - old.free - told
+        return left if left + new.absolute.locked - old.absolute.locked else Decimal(0)
+
     def is_doubtful(self, name: str) -> bool:
         """Whether `free` may count a fill twice: as spent, and as what the newest figure shows as locked."""
         newest = self.newest(name)

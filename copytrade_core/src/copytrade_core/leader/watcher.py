@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ..clock import NS_PER_MS, NS_PER_SEC, Clock, wall_text
+from ..clock import NS_PER_SEC, Clock, wall_text
 from ..codec import from_wire
 from ..connector import Connector, StreamDown, StreamFrame, StreamUp, UserStream
 from ..copying.plan import Decision, Leader
@@ -35,6 +35,7 @@ from ..store.journal import Journal
 from ..views import BalanceView, LeaderOrderState, LeaderView
 from ..workers import Mailbox, OnDeath
 from .fold import Fold, FoldedOrder, Progress
+from .gaps import LOOK_BACK_MS, PROOF_SEC, RETRY_SEC, GapRecovery
 from .ledger import BalanceLedger, Estimates, Moment, agree, choose
 
 log = logging.getLogger(__name__)
@@ -42,15 +43,9 @@ log = logging.getLogger(__name__)
 CONNECTIONS = ("leader-a", "leader-b")
 CROSS_CHECK_WAIT_SEC = 0.025  # for a figure from after the order to confirm the one from before it
 FINAL_WAIT_SEC = 2.0
-PROOF_SEC = 6.0
 TICK_SEC = 0.5
-READ_EVERY_SEC = 45.0
-UNEXPLAINED_SEC = 3.0  # for the stream to tell of what REST's balances show already
-REMEMBER_EVERY_SEC = 5.0
-LOOK_BACK_MS = 5 * 60 * 1000
-LOOK_AGAIN_SEC = 10.0  # the listing comes from a database that may lag
 REPLAY_MS = 15 * 60 * 1000
-RETRY_SEC = (0.5, 1.0, 2.0, 5.0, 10.0)
+REMEMBER_DECIDED_MS = 7 * 24 * 3600 * 1000
 HEARD_WAIT_SEC = 15.0
 CONFIRM_LATER_NS = 30 * NS_PER_SEC
 REFUSED_RETRY_SEC = 60.0
@@ -93,7 +88,6 @@ class _Unconfirmed:
 class _Health:
     """What is shown of the leader. Replaced under the watcher's lock, read by anybody."""
 
-    is_caught_up: bool = False
     last_event: str = ""
     gap_since: str = ""
     error_kind: str = ""
@@ -141,35 +135,43 @@ class LeaderWatcher:
         self._ledger = BalanceLedger(self._symbol.quote, self._symbol.base)
         self._pending: list[_Pending] = []
         self._unconfirmed: list[_Unconfirmed] = []
-        self._frames: list[StreamFrame] = []
+        self._frames: list[tuple[str, StreamFrame]] = []  # with the stream that each came by
         self._seen: deque[str] = deque(maxlen=20_000)
         self._seen_set: set[str] = set()
         self._delta_numbers = itertools.count()
         self._newest = Moment(0)  # of the executions told by the stream
         self._decided_before: set[tuple[str, int]] = set()
         self._asked_for: set[Any] = set()
-        self._is_catching_up = False
-        self._catch_up_again = False
-        self._failures = 0
-        self._since_ms = 0  # exchange time up to which nothing was missed
-        self._last_read_ns = 0
-        self._last_remembered_ns = 0
-        self._mismatch_since_ns = 0
         self._is_reading_soon = False
         self._stopping = False
         self._lock = threading.Lock()
         self._health = _Health()
         self._heard = threading.Event()  # listening, or given up
+        self._on_death = on_death
         self._mailbox = Mailbox("leader", clock, on_death)
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="leader-ask")
         self._streams: dict[str, UserStream] = {}
+        self._gaps = GapRecovery(
+            clock=clock,
+            journal=journal,
+            exchanges=exchanges,
+            feed=feed,
+            leader=leader,
+            opened=opened,
+            connector=connector,
+            symbol=self._symbol,
+            ledger=self._ledger,
+            mailbox=self._mailbox,
+            ask=self._ask,
+            hearing=self,
+        )
 
     # --- from other threads ---
 
     def start(self) -> None:
         """Replay what is on disk, connect, and catch up; returns at once."""
         self._mailbox.start(after_each_batch=self._work_off)
-        self._pool.submit(self._prepare)
+        self._ask(self._prepare)
 
     def wait_until_heard(self, timeout_sec: float = HEARD_WAIT_SEC) -> None:
         """Wait until events are heard or it is plain why not, at most *timeout_sec*."""
@@ -181,7 +183,7 @@ class LeaderWatcher:
             stream.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
         if not self._journal.broken:
-            self._mailbox.post(self._remember)
+            self._mailbox.post(self._gaps.remember)
         self._mailbox.stop()
         self._connector.close()
 
@@ -192,19 +194,18 @@ class LeaderWatcher:
     @property
     def is_connected(self) -> bool:
         """Whether the leader's events are being heard now, and nothing was missed so far."""
-        with self._lock:
-            return self._health.is_caught_up and self._proven_connections() > 0
+        return self._gaps.is_caught_up and self._proven_connections() > 0
 
     def view(self) -> LeaderView:
-        proofs = self._proofs()
+        proofs = self.proofs()
         now = self._clock.monotonic_ns()
         with self._lock:
             health = self._health
-            connections = self._proven_connections()
+        connections = self._proven_connections()
         return LeaderView(
             exchange=self.leader.exchange,
             env=self.leader.environment,
-            connected=health.is_caught_up and connections > 0,
+            connected=self._gaps.is_caught_up and connections > 0,
             connections=connections,
             uid=self.leader.uid,
             key_fingerprint=self.key_fingerprint,
@@ -223,8 +224,8 @@ class LeaderWatcher:
         try:
             self._exchanges.ready(self.opened)
         except CopytradeError as error:
-            self._show(error_kind=error.kind, error=error.message)
-            self._mailbox.post(self._mailbox.later, RETRY_SEC[2], self._pool_submit, self._prepare)
+            self.show(error_kind=error.kind, error=error.message)
+            self._mailbox.post(self._mailbox.later, RETRY_SEC[2], self._ask, self._prepare)
         else:
             self._mailbox.post(self._begin)
 
@@ -232,14 +233,17 @@ class LeaderWatcher:
         if self._stopping:
             return
         self._replay()
+        self._gaps.begin()
+        for pending in self._pending:  # heard, and not decided before the last run ended
+            pending.order.source, pending.order.gap_id = "gap", self._gaps.gap_id
         for name in CONNECTIONS:
-            stream = self.opened.exchange.open_user_stream(self._sink, name)
+            stream = self.opened.exchange.open_user_stream(partial(self._sink, name), name)
             if stream is None:
-                self._show(error_kind="cannot_lead", error=f"{self.leader.exchange} cannot lead: it pushes nothing")
-                self._heard.set()
+                self.show(error_kind="cannot_lead", error=f"{self.leader.exchange} cannot lead: it pushes nothing")
+                self.heard()
                 return
             self._streams[name] = stream
-            self._pool.submit(self._subscribe, stream)
+            self._ask(self._subscribe, stream)
         self._mailbox.later(TICK_SEC, self._tick)
 
     def _subscribe(self, stream: UserStream) -> None:
@@ -247,35 +251,53 @@ class LeaderWatcher:
             self._exchanges.ready(self.opened)
             stream.add(self._connector)
         except AuthenticationFailed as error:
-            self._show(error_kind=error.kind, error=error.message)
+            self.show(error_kind=error.kind, error=error.message)
             self._feed.alarm(
                 f"the leader's key is refused: {error.message}",
                 what="leader_key_refused",
                 reason_kind=error.kind,
                 reason=error.message,
             )
-            self._heard.set()
-            self._mailbox.post(self._mailbox.later, REFUSED_RETRY_SEC, self._pool_submit, self._subscribe, stream)
+            self.heard()
+            self._mailbox.post(self._mailbox.later, REFUSED_RETRY_SEC, self._ask, self._subscribe, stream)
         except ExchangeError as error:
-            self._show(error_kind=error.kind, error=error.message)
+            self.show(error_kind=error.kind, error=error.message)
             if error.kind != "stream_interrupted" and not self._stopping:
                 # Not a stream that keeps trying by itself: the exchange could not even be asked for its time.
-                self._mailbox.post(self._mailbox.later, RETRY_SEC[2], self._pool_submit, self._subscribe, stream)
+                self._mailbox.post(self._mailbox.later, RETRY_SEC[2], self._ask, self._subscribe, stream)
 
-    def _pool_submit(self, action: Callable[..., None], *arguments: Any) -> None:
-        if not self._stopping:
-            self._pool.submit(action, *arguments)
+    def _ask(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Run what asks the exchange on the pool; a bug in it ends the engine's trading as one in a thread does."""
 
-    def _sink(self, frame: StreamFrame) -> None:
-        self._mailbox.post(self._frames.append, frame)
+        def run() -> None:
+            try:
+                action(*arguments)
+            except BaseException as error:
+                log.exception("asking the leader's exchange failed")
+                self._on_death("leader-ask", error)
 
-    def _proofs(self) -> list[int]:
+        try:
+            self._pool.submit(run)
+        except RuntimeError:
+            if not self._stopping:
+                raise
+
+    def _sink(self, stream: str, frame: StreamFrame) -> None:
+        self._mailbox.post(self._arrived, stream, frame)
+
+    def _arrived(self, stream: str, frame: StreamFrame) -> None:
+        self._frames.append((stream, frame))
+
+    def heard(self) -> None:
+        self._heard.set()
+
+    def proofs(self) -> list[int]:
         found = (stream.last_proof_ns(LEADER) for stream in self._streams.values())
         return [proof for proof in found if proof is not None]
 
     def _proven_connections(self) -> int:
         now = self._clock.monotonic_ns()
-        return sum(now - proof <= PROOF_SEC * NS_PER_SEC for proof in self._proofs())
+        return sum(now - proof <= PROOF_SEC * NS_PER_SEC for proof in self.proofs())
 
     # --- hearing ---
 
@@ -283,13 +305,16 @@ class LeaderWatcher:
         """Store what has arrived, then act on it: a frame that is not on disk has not been heard."""
         frames, self._frames = self._frames, []
         events: list[tuple[str, StreamFrame]] = []
-        for frame in frames:
+        for stream, frame in frames:
             if isinstance(frame.event, StreamUp):
-                self._connection_up(frame)
+                text = f"{frame.connection} hears the leader"
+                self._feed.publish("leader", text, what="leader_connection_up", connection=frame.connection)
+                self._gaps.connection_up(stream)
             elif isinstance(frame.event, StreamDown):
                 text = f"{frame.connection} is down: {frame.event.reason}"
                 down = {"connection": frame.connection, "reason": frame.event.reason}
                 self._feed.publish("leader", text, what="leader_connection_down", **down)
+                self._gaps.connection_down(stream)
             else:
                 key = self._key(frame.event)
                 if key not in self._seen_set:
@@ -308,8 +333,9 @@ class LeaderWatcher:
             for key, frame in events:
                 if key in fresh:
                     self._take(frame.event, frame.received_ns)
-            self._show(last_event=wall_text(wall_ms))
+            self.show(last_event=wall_text(wall_ms))
         self._decide_pending()
+        self._gaps.close_if_done()
 
     def _key(self, event: Any) -> str:
         """Return the key under which an event is stored once, however many connections bring it."""
@@ -406,7 +432,7 @@ class LeaderWatcher:
     def _decide_pending(self) -> None:
         """Decide the orders that can be, strictly in the leader's order."""
         self._pending.sort(key=lambda pending: pending.order.first)
-        while self._pending and self._health.is_caught_up:
+        while self._pending and self._gaps.is_caught_up:
             pending = self._pending[0]
             if pending.is_resolving or self._waits_for_an_earlier_one(pending):
                 return
@@ -435,6 +461,12 @@ class LeaderWatcher:
     def _decide(self, pending: _Pending) -> Decision | None:
         """Return what becomes of an order; ``None``: not yet."""
         order = pending.order
+        if order.created_ms <= self._gaps.leading_since_ms:
+            return Decision(
+                state=LeaderOrderState.IGNORED,
+                reason_kind="before_leading",
+                reason="it was placed before this account was set as the leader",
+            )
         since_ms = self._copying_since_ms()
         if since_ms is None or order.created_ms <= since_ms:
             reason = "it was placed while copying was stopped"
@@ -448,7 +480,7 @@ class LeaderWatcher:
         chosen = choose(estimates)
         if chosen is None and not pending.was_resolved:
             pending.is_resolving = True
-            self._pool_submit(self._resolve, pending)
+            self._ask(self._resolve, pending)
             return None
         if chosen is None:
             return self._undecided(
@@ -459,10 +491,10 @@ class LeaderWatcher:
         share = share_of(amount, balance)
         if share is None:
             return self._undecided(order, asset, estimates, "the order is larger than the balance known before it")
-        late = self._too_old(order)
+        late_kind, late = self._too_late(order)
         return Decision(
             state=LeaderOrderState.STALE if late else LeaderOrderState.COPIED,
-            reason_kind="too_old" if late else "",
+            reason_kind=late_kind,
             reason=late,
             share=copied_share(share, order.side),
             balance_asset=asset,
@@ -494,12 +526,15 @@ class LeaderWatcher:
             estimates=estimates.as_text(),
         )
 
-    def _too_old(self, order: FoldedOrder) -> str:
+    def _too_late(self, order: FoldedOrder) -> tuple[str, str]:
+        """Return kind and sentence of why an order is not copied any more; empty: it is."""
+        if order.gap_id is not None and self._gaps.is_too_long:
+            return "gap_too_long", "the leader was not heard for over 24 hours: what was found is not copied by itself"
         now_ms = self.now_ms()
         limit_sec = self.age_limit_sec(order.side, order.source)
         if now_ms is None or now_ms - order.last.time_ms <= limit_sec * 1000:
-            return ""
-        return f"the leader's order was {(now_ms - order.last.time_ms) / 1000:.0f} s old when it was found"
+            return "", ""
+        return "too_old", f"the leader's order was {(now_ms - order.last.time_ms) / 1000:.0f} s old when it was found"
 
     def age_limit_sec(self, side: Side, source: str) -> float:
         """Return how old a leader's order may be and still be copied."""
@@ -511,7 +546,7 @@ class LeaderWatcher:
         """The estimates contradict each other: ask the exchange what else happened, and what there is now."""
         try:
             snapshot = self._connector.balances(urgent=True)
-            orders = self._read_orders(pending.order.created_ms - LOOK_BACK_MS)
+            orders = self._gaps.read_orders(pending.order.created_ms - LOOK_BACK_MS)
         except CopytradeError as error:
             log.warning("the leader's balance could not be checked: %s", error.message)
             self._mailbox.post(self._resolved, pending, None, [])
@@ -521,13 +556,13 @@ class LeaderWatcher:
     def _resolved(self, pending: _Pending, snapshot: BalanceSnapshot | None, orders: Iterable[OrderReport]) -> None:
         if snapshot is None and pending.unanswered < RESOLVE_TRIES - 1:
             pending.unanswered += 1
-            self._mailbox.later(RETRY_SEC[0], self._pool_submit, self._resolve, pending)
+            self._mailbox.later(RETRY_SEC[0], self._ask, self._resolve, pending)
             return
         pending.is_resolving = False
         pending.was_resolved = True
-        self._take_orders(orders, source="gap")
+        self._gaps.take_found(list(orders))
         if snapshot is not None:
-            self._take_snapshot(snapshot)
+            self.take_snapshot(snapshot)
 
     def _confirm_later(self) -> None:
         """A figure from after a decided order has come: hold it against the one that was reckoned with."""
@@ -552,111 +587,36 @@ class LeaderWatcher:
                     event_id=str(row_id),
                 )
 
-    # --- catching up ---
+    # --- what was read from the exchange ---
 
-    def _connection_up(self, frame: StreamFrame) -> None:
-        text = f"{frame.connection} hears the leader"
-        self._feed.publish("leader", text, what="leader_connection_up", connection=frame.connection)
-        # What happened before a subscription is never delivered: ask, each time, whatever the other one heard.
-        self._catch_up()
+    def is_unheard(self, report: OrderReport) -> bool:
+        rules, identity = self.opened.rules, (report.exchange_order_id, report.created_ms)
+        if rules is None or identity in self._decided_before or report.created_ms <= self._gaps.leading_since_ms:
+            return False
+        return not self._fold.has_heard_of((rules.exchange_symbol, *identity))
 
-    def _catch_up(self) -> None:
-        if self._is_catching_up:
-            self._catch_up_again = True
-            return
-        if self._since_ms == 0:
-            self._since_ms = self._recall_proof()
-        self._is_catching_up = True
-        self._pool_submit(self._read_gap, self._since_ms)
+    def has_undecided(self, gap_id: int) -> bool:
+        return any(pending.order.gap_id == gap_id for pending in self._pending)
 
-    def _recall_proof(self) -> int:
-        """Return the exchange time up to which an earlier run heard everything; now, where there was none."""
-        with self._journal.reading() as connection:
-            stored = rows.recall(connection, f"proof:{self.leader.label}")
-        return int(stored) if stored else (self.now_ms() or 0)
-
-    def _read_gap(self, since_ms: int) -> None:
-        try:
-            self._exchanges.ready(self.opened)
-            # The orders first: whatever fills between the two reads is in the balance and comes by stream besides.
-            orders = self._read_orders(since_ms - LOOK_BACK_MS)
-            snapshot = self._connector.balances(urgent=True)
-        except CopytradeError as error:
-            self._mailbox.post(self._gap_unread, error)
-        else:
-            self._mailbox.post(self._gap_read, since_ms, snapshot, orders)
-
-    def _read_orders(self, since_ms: int) -> list[OrderReport]:
-        """List the leader's orders, with the fills of those that nothing is known of."""
-        found = []
-        for report in self._connector.list_orders(since_ms):
-            key = (report.exchange_order_id, report.created_ms)
-            if report.is_market and report.status.is_final and report.filled_base and key not in self._decided_before:
-                report = self._connector.find_order(report.client_order_id, report.exchange_order_id) or report
-            found.append(report)
-        return found
-
-    def _gap_unread(self, error: CopytradeError) -> None:
-        self._is_catching_up = False
-        self._show(error_kind=error.kind, error=error.message)
-        if isinstance(error, AuthenticationFailed):
-            self._heard.set()
-        pause = RETRY_SEC[min(self._failures, len(RETRY_SEC) - 1)]
-        self._failures += 1
-        self._mailbox.later(pause, self._catch_up)
-
-    def _gap_read(self, since_ms: int, snapshot: BalanceSnapshot, orders: list[OrderReport]) -> None:
-        self._is_catching_up = False
-        self._failures = 0
-        found = self._take_orders(orders, source="gap")
-        # An order placed between the two reads is in the balance and not in the list. A stream that lives tells of it;
-        # one that does not must not have it forgotten with the balance that is taken over here.
-        is_unexplained = self._differs(snapshot)
-        self._take_snapshot(snapshot)
-        with self._lock:
-            was_gap = bool(self._health.gap_since)
-        self._show(is_caught_up=True, gap_since="", error_kind="", error="")
-        if found or was_gap:
-            to_ms = self.now_ms() or since_ms
-            span = f"{wall_text(since_ms)} to {wall_text(to_ms)}"
-            self._feed.publish(
-                "gap",
-                f"the leader's orders from {span} were read: {found} had not been heard",
-                what="gap_read",
-                since=wall_text(since_ms),
-                until=wall_text(to_ms),
-                from_ms=since_ms,
-                to_ms=to_ms,
-                found=found,
-            )
-        self._heard.set()
-        self._remember()
-        if self._catch_up_again:
-            self._catch_up_again = False
-            self._catch_up()
-        elif was_gap or is_unexplained:
-            self._mailbox.later(LOOK_AGAIN_SEC if was_gap else UNEXPLAINED_SEC, self._catch_up)
-
-    def _take_orders(self, orders: Iterable[OrderReport], source: str) -> int:
-        """Fold in what REST tells of orders, oldest first; return how many the stream had not told of."""
+    def take_orders(self, orders: Iterable[OrderReport], source: str, gap_id: int | None = None) -> None:
+        """Fold in what REST tells of orders, oldest first; those that become final by it belong to the gap."""
         rules = self.opened.rules
-        if rules is None:
-            return 0
-        found = 0
+        assert rules is not None  # nothing is asked about before they are known
         for report in sorted(orders, key=lambda report: (report.updated_ms, report.created_ms)):
             key = (rules.exchange_symbol, report.exchange_order_id, report.created_ms)
             if self._fold.knows(key) or (report.exchange_order_id, report.created_ms) in self._decided_before:
                 continue
+            if report.created_ms <= self._gaps.leading_since_ms:
+                continue  # from before this account led
             kind = "MARKET" if report.is_market else "LIMIT"
             progress = self._fold.read_back(
                 report, rules.exchange_symbol, kind, self._clock.monotonic_ns(), self._ledger.arrivals, source
             )
-            if progress.is_final_now and progress.order.source == source and report.filled_base:
-                found += 1
+            if progress.is_final_now and report.is_market and report.filled_base and gap_id is not None:
+                progress.order.source, progress.order.gap_id = "gap", gap_id
             self._progress(progress)
-        return found
 
-    def _take_snapshot(self, snapshot: BalanceSnapshot) -> None:
+    def take_snapshot(self, snapshot: BalanceSnapshot) -> None:
         key = self._key(snapshot)
         if key in self._seen_set:
             return
@@ -670,13 +630,16 @@ class LeaderWatcher:
 
     def _replay(self) -> None:
         """Bring fold and ledger to where the last run left them, from the frames on disk."""
-        wall_ms = self._clock.wall_ms()
+        leader, wall_ms = self.leader, self._clock.wall_ms()
+        since_ms = self._gaps.known_since_ms()
         with self._journal.reading() as connection:
-            leader = self.leader
+            # However long ago that was: it is the ground of what is reckoned over the gap since then.
+            heard_ms = rows.newest_frame_ms(connection, leader.label) or wall_ms
+            stored = rows.frames_since(connection, leader.label, min(heard_ms, wall_ms) - REPLAY_MS)
+            oldest_ms = min(since_ms or wall_ms, heard_ms, wall_ms) - REMEMBER_DECIDED_MS
             self._decided_before = rows.known_orders(
-                connection, leader.exchange, leader.environment.value, leader.uid, wall_ms - 7 * 86_400_000
+                connection, leader.exchange, leader.environment.value, leader.uid, oldest_ms
             )
-            stored = rows.frames_since(connection, leader.label, wall_ms - REPLAY_MS)
         for row in stored:
             self._see(row.dedupe_key)
             self._take(from_wire(row.event, EVENT_TYPES[row.event_type]), 0)
@@ -695,46 +658,14 @@ class LeaderWatcher:
             else:
                 order.first_heard_ns = order.first_heard_ns or now  # replayed: its patience begins now
                 self._ask_for(order)
-        if self._health.is_caught_up:
-            self._watch_proof(now)
-        if now - self._last_read_ns > READ_EVERY_SEC * NS_PER_SEC and self._health.is_caught_up:
-            self._last_read_ns = now
-            self._pool_submit(self._cross_check)
-
-    def _watch_proof(self, now: int) -> None:
-        proofs = self._proofs()
-        if proofs and now - max(proofs) <= PROOF_SEC * NS_PER_SEC:
-            exchange_now = self.now_ms()
-            if exchange_now is not None:
-                self._since_ms = exchange_now - (now - max(proofs)) // NS_PER_MS
-            if now - self._last_remembered_ns > REMEMBER_EVERY_SEC * NS_PER_SEC:
-                self._remember()
-            return
-        # Nothing proves that we hear: orders are held back until the gap has been read.
-        self._show(is_caught_up=False, gap_since=wall_text(self._clock.wall_ms()))
-        text = "the leader is not heard: no connection to its events is alive"
-        self._feed.alarm(text, what="leader_not_heard")
-        self._catch_up_when_proven()
-
-    def _catch_up_when_proven(self) -> None:
-        if self._proven_connections():
-            self._catch_up()
-        elif not self._stopping and not self._health.is_caught_up:
-            self._mailbox.later(0.2, self._catch_up_when_proven)
-
-    def _remember(self) -> None:
-        if not self._since_ms:
-            return
-        self._last_remembered_ns = self._clock.monotonic_ns()
-        key, value = f"proof:{self.leader.label}", str(self._since_ms)
-        self._journal.submit(lambda connection: rows.remember(connection, key, value))
+        self._gaps.tick()
 
     def _ask_for(self, order: FoldedOrder) -> None:
         """Ask REST for an order whose final report has not come."""
         if order.key in self._asked_for:
             return
         self._asked_for.add(order.key)
-        self._pool_submit(self._read_order, order)
+        self._ask(self._read_order, order)
 
     def _read_order(self, order: FoldedOrder) -> None:
         report = None
@@ -749,52 +680,21 @@ class LeaderWatcher:
 
     def _order_read(self, order: FoldedOrder, report: OrderReport | None) -> None:
         if report is not None and report.status.is_final and not order.done:
-            self._take_orders([report], order.source)
+            gap_id = None if self._gaps.is_caught_up else self._gaps.gap_id
+            self.take_orders([report], order.source, gap_id)
         self._mailbox.later(1.0, self._asked_for.discard, order.key)
 
     def _read_for_resting(self) -> None:
         self._is_reading_soon = False
-        self._pool_submit(self._read_snapshot)
+        self._ask(self._read_snapshot)
 
     def _read_snapshot(self) -> None:
         try:
-            self._mailbox.post(self._take_snapshot, self._connector.balances(urgent=True))
+            self._mailbox.post(self.take_snapshot, self._connector.balances(urgent=True))
         except CopytradeError as error:
             log.info("the leader's balances could not be read: %s", error.message)
 
-    def _cross_check(self) -> None:
-        """Hold REST's balances against the ledger: a stream can go silent while its socket stays open."""
-        try:
-            snapshot = self._connector.balances(urgent=True)
-        except CopytradeError:
-            return
-        self._mailbox.post(self._compare, snapshot)
-
-    def _compare(self, snapshot: BalanceSnapshot) -> None:
-        """REST is newer and says something else: wait three seconds for the stream, then treat it as a gap."""
-        now = self._clock.monotonic_ns()
-        if not self._differs(snapshot):
-            self._mismatch_since_ns = 0
-            self._take_snapshot(snapshot)
-        elif not self._mismatch_since_ns:
-            self._mismatch_since_ns = now
-            self._mailbox.later(UNEXPLAINED_SEC, self._pool_submit, self._cross_check)
-        else:
-            self._mismatch_since_ns = 0
-            text = "the leader's balance changed without an event: its orders are being read"
-            self._feed.alarm(text, what="leader_balance_unexplained")
-            self._catch_up()
-            self._pool_submit(self._renew)
-
-    def _differs(self, snapshot: BalanceSnapshot) -> bool:
-        """Whether REST is newer than all that was heard and says something else."""
-        for asset in (self._symbol.quote, self._symbol.base):
-            newest, stated = self._ledger.newest(asset), snapshot.free(asset)
-            if newest is not None and snapshot.time_ms > newest.time_ms and stated != self._ledger.free(asset):
-                return True
-        return False
-
-    def _renew(self) -> None:
+    def subscribe_anew(self) -> None:
         """Subscribe anew, one connection after the other: a subscription can be dead while its socket answers."""
         for stream in list(self._streams.values()):
             if not self._stopping:
@@ -802,7 +702,7 @@ class LeaderWatcher:
 
     # --- showing ---
 
-    def _show(self, **changes: Any) -> None:
+    def show(self, **changes: Any) -> None:
         with self._lock:
             health = _Health(**{name: getattr(self._health, name) for name in self._health.__dataclass_fields__})
             for name, value in changes.items():
@@ -817,7 +717,7 @@ class LeaderWatcher:
                 found.append(
                     BalanceView(asset=asset, free=free, locked=newest.locked, age_sec=0, source=newest.source.value)
                 )
-        self._show(balances=tuple(found))
+        self.show(balances=tuple(found))
 
 
 def _note_estimates(row_id: int, texts: dict[str, str], connection: Connection) -> None:

@@ -7,6 +7,7 @@ Every function that takes a connection runs inside one of the journal's transact
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -18,8 +19,8 @@ from ..clock import wall_text
 from ..codec import to_wire
 from ..copying.states import sources_of
 from ..model import AccountId, Environment, Fill, OrderReport, Side
-from ..views import FINAL_STATES, CopyState, CopyView, LeaderOrderState, LeaderOrderView
-from .schema import attempts, copies, evidence, fills, frames, leader_orders, meta
+from ..views import FINAL_STATES, CopyState, CopyView, GapOutcome, GapView, LeaderOrderState, LeaderOrderView
+from .schema import attempts, copies, evidence, fills, frames, gaps, leader_orders, meta
 
 # What a person may have copied after all: nothing of these was executed.
 DECIDABLE = (CopyState.FAILED, CopyState.STALE)
@@ -226,6 +227,93 @@ def set_estimates(connection: Connection, order_id: int, estimates: Mapping[str,
     connection.execute(leader_orders.update().where(leader_orders.c.id == order_id).values(estimates=dict(estimates)))
 
 
+# --- gaps in hearing the leader ---------------------------------------------------------------------------
+
+
+def begin_gap(
+    connection: Connection, exchange: str, env: str, leader_uid: str, from_ms: int, reason_kind: str, reason: str
+) -> int:
+    """Write a gap that begins, and return its id."""
+    inserted = connection.execute(
+        gaps.insert().values(
+            exchange=exchange,
+            env=env,
+            leader_uid=leader_uid,
+            from_ms=from_ms,
+            reason_kind=reason_kind,
+            reason=reason,
+            outcome="",
+        )
+    )
+    assert inserted.inserted_primary_key is not None
+    gap_id: int = inserted.inserted_primary_key[0]
+    return gap_id
+
+
+def heard_again(connection: Connection, gap_id: int, to_ms: int) -> None:
+    """Note from when on the leader is heard again."""
+    connection.execute(gaps.update().where(gaps.c.id == gap_id).values(to_ms=to_ms))
+
+
+def close_gap(connection: Connection, gap_id: int, outcome: GapOutcome, unexplained: Mapping[str, Decimal]) -> GapView:
+    """End a gap whose orders are all decided, and return it with what became of them."""
+    texts = {asset: format(amount, "f") for asset, amount in unexplained.items()}
+    connection.execute(gaps.update().where(gaps.c.id == gap_id).values(outcome=outcome.value, unexplained=texts))
+    (view,) = gap_views(connection, select(gaps).where(gaps.c.id == gap_id))
+    return view
+
+
+def open_gap(connection: Connection, exchange: str, env: str, leader_uid: str) -> Row[Any] | None:
+    """Return the gap of this leader that is not closed."""
+    of_leader = (gaps.c.exchange == exchange, gaps.c.env == env, gaps.c.leader_uid == leader_uid)
+    return connection.execute(select(gaps).where(gaps.c.outcome == "", *of_leader).order_by(gaps.c.id)).first()
+
+
+def leave_other_gaps(connection: Connection, exchange: str, env: str, leader_uid: str) -> None:
+    """Close the gaps of leaders that are not followed any more."""
+    of_leader = (gaps.c.exchange == exchange) & (gaps.c.env == env) & (gaps.c.leader_uid == leader_uid)
+    connection.execute(gaps.update().where(gaps.c.outcome == "", ~of_leader).values(outcome=GapOutcome.LEFT.value))
+
+
+def latest_gaps(limit: int, before: str | None = None) -> Select[Any]:
+    """Select gaps, newest first; *before* is the id of the last one seen."""
+    statement = select(gaps).order_by(gaps.c.id.desc()).limit(limit)
+    return statement.where(gaps.c.id < int(before)) if before else statement
+
+
+def gap_views(connection: Connection, statement: Select[Any]) -> list[GapView]:
+    """Return the gaps that *statement* selects, with what became of the market orders found in each."""
+    found = list(connection.execute(statement))
+    states: dict[int, Counter[str]] = {gap.id: Counter() for gap in found}
+    counted = connection.execute(
+        select(leader_orders.c.gap_id, leader_orders.c.state, func.count())
+        .where(leader_orders.c.gap_id.in_(states))
+        .group_by(leader_orders.c.gap_id, leader_orders.c.state)
+    )
+    for gap_id, state, count in counted:
+        states[gap_id][state] = count
+    return [_gap_view(gap, states[gap.id]) for gap in found]
+
+
+def _gap_view(gap: Row[Any], states: Counter[str]) -> GapView:
+    return GapView(
+        id=str(gap.id),
+        exchange=gap.exchange,
+        env=Environment(gap.env),
+        leader_uid=gap.leader_uid,
+        since=wall_text(gap.from_ms),
+        until="" if gap.to_ms is None else wall_text(gap.to_ms),
+        reason_kind=gap.reason_kind,
+        reason=gap.reason,
+        found=states.total(),
+        copied=states[LeaderOrderState.COPIED],
+        missed=states[LeaderOrderState.STALE] + states[LeaderOrderState.UNDECIDED],
+        ignored=states[LeaderOrderState.IGNORED],
+        outcome=GapOutcome(gap.outcome) if gap.outcome else None,
+        unexplained={asset: Decimal(amount) for asset, amount in gap.unexplained.items()},
+    )
+
+
 # --- the leader's frames ----------------------------------------------------------------------------------
 
 
@@ -245,6 +333,11 @@ def frames_since(connection: Connection, leader: str, wall_ms: int) -> list[Row[
         select(frames).where(frames.c.leader == leader, frames.c.received_wall_ms >= wall_ms).order_by(frames.c.id)
     )
     return list(connection.execute(statement))
+
+
+def newest_frame_ms(connection: Connection, leader: str) -> int | None:
+    """Return when the newest of a leader's frames was received (wall time)."""
+    return connection.execute(select(func.max(frames.c.received_wall_ms)).where(frames.c.leader == leader)).scalar()
 
 
 def remember(connection: Connection, key: str, value: str) -> None:

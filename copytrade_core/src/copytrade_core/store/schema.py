@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from ..errors import JournalError
 
-VERSION = 2
+VERSION = 3
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
@@ -81,6 +81,23 @@ frames = Table(
     Index("frames_by_time", "leader", "received_wall_ms"),
 )
 
+# Each time in which the leader may not have been heard. What was found in it are the leader orders that name it.
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("env", Text, nullable=False),
+    Column("leader_uid", Text, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),  # exchange time up to which all had been heard
+    Column("to_ms", BigInteger),  # exchange time from which all was heard again
+    Column("reason_kind", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("outcome", Text, nullable=False, default=""),  # a `GapOutcome`; empty: it is not closed
+    Column("unexplained", JSON, nullable=False, default=dict),  # by asset: what its orders do not explain
+    Index("open_gaps", "outcome"),
+)
+
 leader_orders = Table(
     "leader_orders",
     metadata,
@@ -110,6 +127,8 @@ leader_orders = Table(
     Column("balance_how", Text, nullable=False, default=""),
     Column("estimates", JSON, nullable=False, default=dict),
     Column("share", ExactFraction),
+    Column("gap_id", ForeignKey("gaps.id")),  # the gap that it was found in
+    Index("leader_orders_by_gap", "gap_id"),
     UniqueConstraint("exchange", "env", "leader_uid", "symbol", "order_id", "created_ms", name="leader_order_once"),
 )
 
@@ -265,8 +284,35 @@ def _let_people_decide(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX copies_by_state ON copies (state)")
 
 
+_GAPS_OF_VERSION_3 = """
+CREATE TABLE gaps (
+    id {number} NOT NULL,
+    exchange TEXT NOT NULL,
+    env TEXT NOT NULL,
+    leader_uid TEXT NOT NULL,
+    from_ms BIGINT NOT NULL,
+    to_ms BIGINT,
+    reason_kind TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    unexplained JSON NOT NULL,
+    PRIMARY KEY (id)
+)
+"""
+
+
+def _journal_gaps(connection: Connection) -> None:
+    """Version 3: each gap in hearing the leader, and which orders were found in it."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    connection.exec_driver_sql(_GAPS_OF_VERSION_3.format(number="INTEGER" if is_sqlite else "BIGSERIAL"))
+    connection.exec_driver_sql("CREATE INDEX open_gaps ON gaps (outcome)")
+    number = "INTEGER" if is_sqlite else "BIGINT"
+    connection.exec_driver_sql(f"ALTER TABLE leader_orders ADD COLUMN gap_id {number} REFERENCES gaps (id)")
+    connection.exec_driver_sql("CREATE INDEX leader_orders_by_gap ON leader_orders (gap_id)")
+
+
 # The step at index i brings version i + 1 to version i + 2, inside one transaction, without foreign keys being held.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_let_people_decide,)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_let_people_decide, _journal_gaps)
 
 
 def prepare(connection: Connection) -> None:
