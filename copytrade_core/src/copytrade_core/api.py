@@ -118,14 +118,14 @@ class TraderApi(ABC):
         """:raises NotFound: there is no such leader order."""
 
     @abstractmethod
+    def list_gaps(self, limit: int = 50, before: str | None = None) -> list[GapView]:
+        """Times in which the leader may not have been heard, newest first; *before* is the id of the last one seen."""
+
+    @abstractmethod
     def list_copies(
         self,
         account_id: str | None = None,
         state: str | None = None,
-    @abstractmethod
-    def list_gaps(self, limit: int = 50, before: str | None = None) -> list[GapView]:
-        """Times in which the leader may not have been heard, newest first; *before* is the id of the last one seen."""
-
         limit: int = 100,
         before: str | None = None,
         event_id: str | None = None,

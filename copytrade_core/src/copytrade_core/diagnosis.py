@@ -254,13 +254,13 @@ def _leader(leader: LeaderView | None) -> Finding:
     return finding("leader", "ok", "leader_heard", **place, connections=leader.connections)
 
 
-def _copying(is_copying: bool) -> Finding:
 def _gap(gap: GapView | None) -> Iterator[Finding]:
     if gap is not None:
         data = {"since": gap.since, "reason_kind": gap.reason_kind, "reason": gap.reason}
         yield finding("leader's events", "warning", "gap_open", **data)
 
 
+def _copying(is_copying: bool) -> Finding:
     kind, level = ("copying_on", "ok") if is_copying else ("copying_off", "warning")
     return finding("copying", level, kind)
 

@@ -59,9 +59,9 @@ from .views import (
     ExchangeView,
     FeedEvent,
     Finding,
+    GapView,
     Halt,
     LeaderOrderState,
-    GapView,
     LeaderOrderView,
     LeaderView,
     PluginView,
@@ -349,9 +349,6 @@ class CopyTrader(TraderApi):
                     kind="leader_key",
                 )
         with self._leader_lock:
-            record = self._vault.set_leader(LeaderRecord(exchange=exchange, environment=environment, uid=uid), fields)
-            text = f"the leader is now {opened.label}"
-            self._feed.publish("leader", text, what="leader_set", label=opened.label, exchange=exchange, env=env)
             before = self._vault.leader()
             since_ms = None
             if before is None or (before.exchange, before.environment, before.uid) != (exchange, environment, uid):
@@ -359,15 +356,18 @@ class CopyTrader(TraderApi):
                 since_ms = opened.clock.latest_ms()
                 leader, value = Leader(exchange=exchange, environment=environment, uid=uid), str(since_ms)
                 self._journal.write(lambda connection: rows.remember(connection, f"leading:{leader.label}", value))
+            record = self._vault.set_leader(LeaderRecord(exchange=exchange, environment=environment, uid=uid), fields)
+            text = f"the leader is now {opened.label}"
+            self._feed.publish("leader", text, what="leader_set", label=opened.label, exchange=exchange, env=env)
             watcher = self._watch(record)
         if asked := self._leader_key():
             self._key_care.saw(asked.id, opened, check.permissions)
         watcher.wait_until_heard()
+        if since_ms is not None:
+            opened.clock.wait_until_past(since_ms)
         view = watcher.view()
         return replace(
             view,
-        if since_ms is not None:
-            opened.clock.wait_until_past(since_ms)
             warnings=(*key_warnings(check.permissions, opened, at_verify=True, needs_trade=False), *check.warnings),
         )
 
@@ -438,6 +438,10 @@ class CopyTrader(TraderApi):
         with self._journal.reading() as connection:
             return views(connection, rows.latest_orders(_page(limit), _number(before)))
 
+    def list_gaps(self, limit: int = 50, before: str | None = None) -> list[GapView]:
+        with self._journal.reading() as connection:
+            return rows.gap_views(connection, rows.latest_gaps(_page(limit), _number(before)))
+
     def get_event(self, event_id: str, with_copies: bool = True) -> LeaderOrderView:
         number = _number(event_id)
         views = rows.order_views if with_copies else rows.order_summaries
@@ -471,10 +475,6 @@ class CopyTrader(TraderApi):
                 name_zh=description.name_zh,
                 environments=description.environments,
                 can_lead=description.can_lead,
-    def list_gaps(self, limit: int = 50, before: str | None = None) -> list[GapView]:
-        with self._journal.reading() as connection:
-            return rows.gap_views(connection, rows.latest_gaps(_page(limit), _number(before)))
-
                 fields=tuple(
                     {
                         "name": field.name,
@@ -512,6 +512,7 @@ class CopyTrader(TraderApi):
             exchanges=self._exchanges.all(),
             plugins=self._plugins.reports,
             leader=self.get_leader(),
+            gap=next((gap for gap in self.list_gaps(1) if gap.is_open), None),
             followers=self._accounts.all(),
             key_warnings={
                 "leader": self._key_care.leader_warnings(),
@@ -545,7 +546,6 @@ class CopyTrader(TraderApi):
     def decide_share(self, event_id: str, share: Fraction, by: str = "") -> LeaderOrderView:
         self._decisions.share(self.get_event(event_id), share, self._present_leader(), by)
         return self.get_event(event_id)
-            gap=next((gap for gap in self.list_gaps(1) if gap.is_open), None),
 
     def get_restored(self) -> RestoredView | None:
         return self._reconciler.view()
@@ -657,6 +657,7 @@ class CopyTrader(TraderApi):
             "filled_base": order.filled_base,
             "base": base,
             "share_percent": None if decision.share is None else plain_fraction(decision.share * 100, 4),
+            "pair": pair,
             "symbol": order.exchange_symbol,
             "order_type": order.order_type,
             "age_sec": None if heard_ms is None else round(heard_ms / 1000),
@@ -693,7 +694,6 @@ class CopyTrader(TraderApi):
     def _recovered_deadline_ns(self, row: Row[Any]) -> int:
         watcher = self._watcher
         now_ms = watcher.now_ms() if watcher is not None else None
-            "pair": pair,
         if watcher is None or now_ms is None:
             return 0  # its age cannot be told: too old
         limit_ms = watcher.age_limit_sec(Side(row.side), row.order_source) * 1000

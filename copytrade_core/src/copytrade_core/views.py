@@ -476,6 +476,26 @@ def copy_json(copy: CopyView) -> dict[str, Any]:
     }
 
 
+def gap_json(gap: GapView) -> dict[str, Any]:
+    """Return a gap as the API shows it."""
+    return {
+        "id": gap.id,
+        "exchange": gap.exchange,
+        "env": gap.env.value,
+        "since": gap.since,
+        "until": gap.until,
+        "reason_kind": gap.reason_kind,
+        "reason": gap.reason,
+        "found": gap.found,
+        "copied": gap.copied,
+        "missed": gap.missed,
+        "ignored": gap.ignored,
+        "open": gap.is_open,
+        "outcome": None if gap.outcome is None else gap.outcome.value,
+        "unexplained": gap.unexplained,
+    }
+
+
 def preview_json(preview: CopyPreview) -> dict[str, Any]:
     """Return what a copy would be as the API shows it; ``x_percent`` is the share as in a closed book."""
     return {
@@ -513,26 +533,6 @@ def restored_json(restored: RestoredView) -> dict[str, Any]:
                 "account": order.account_name,
                 "exchange": order.exchange,
                 "env": order.env.value,
-def gap_json(gap: GapView) -> dict[str, Any]:
-    """Return a gap as the API shows it."""
-    return {
-        "id": gap.id,
-        "exchange": gap.exchange,
-        "env": gap.env.value,
-        "since": gap.since,
-        "until": gap.until,
-        "reason_kind": gap.reason_kind,
-        "reason": gap.reason,
-        "found": gap.found,
-        "copied": gap.copied,
-        "missed": gap.missed,
-        "ignored": gap.ignored,
-        "open": gap.is_open,
-        "outcome": None if gap.outcome is None else gap.outcome.value,
-        "unexplained": gap.unexplained,
-    }
-
-
                 "client_order_id": order.client_order_id,
                 "exchange_order_id": order.exchange_order_id,
                 "side": order.side.value,

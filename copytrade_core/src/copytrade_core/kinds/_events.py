@@ -315,13 +315,13 @@ CHECKS = {
         "copytrade leader show; with a new key: copytrade leader set",
         "请运行 copytrade leader show；需要换 Key 时运行 copytrade leader set",
     ),
-    "copying_on": Kind("on", "已开始"),
     "gap_open": Kind(
         "what the leader did since %(since)s is still being read: %(reason)s",
         "正在补读主账户自 %(since)s 起的订单：%(reason)s",
         "wait until it was read; what was missed is shown by copytrade leader gaps",
         "请等待补读完成；错过的订单可用 copytrade leader gaps 查看",
     ),
+    "copying_on": Kind("on", "已开始"),
     "copying_off": Kind(
         "stopped: nothing is copied", "已停止，不会跟单", "copytrade copy start", "运行 copytrade copy start 开始跟单"
     ),
