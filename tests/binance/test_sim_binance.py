@@ -343,6 +343,35 @@ def test_over_the_weight_limit_429_then_418_for_all_of_the_address(sims: Running
     assert follower.buy().status_code == 418
 
 
+def test_whoever_goes_on_after_too_many_requests_or_connections_is_banned_and_loses_its_sockets(
+    sims: RunningSimulators, follower: Client, connect: Callable[[], websocket.WebSocket]
+) -> None:
+    binance = sims.simulators["binance"]
+    to_the_minute_ms = 60_000 - follower.now() % 60_000
+    sims.call(lambda: sims.world.set_skew("binance", to_the_minute_ms))
+    sims.call(lambda: binance.configure({"connections_limit": 2, "ban_after": 2, "ban_sec": 60}))
+    socket = connect()
+    connect()
+    statuses = []
+    for _ in range(4):
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            connect()
+        statuses.append(refused.value.status_code)
+    with pytest.raises((websocket.WebSocketException, OSError)):
+        socket.recv()
+
+    assert statuses == [429, 429, 418, 418]
+    assert follower.rest("GET", "/api/v3/account").status_code == 418
+    assert sims.call(lambda: binance.limits.bans) == 1
+
+
+def test_requests_are_counted_besides_their_weight(sims: RunningSimulators, follower: Client) -> None:
+    sims.call(lambda: sims.simulators["binance"].configure({"raw_requests_limit": 3}))
+    answers = [follower.buy() for _ in range(4)]  # orders weigh nothing
+    assert [one.status_code for one in answers] == [200, 200, 200, 429]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 300
+
+
 def test_accepted_orders_weigh_nothing_and_filled_ones_do_not_count(follower: Client) -> None:
     follower.sims.call(lambda: follower.sims.simulators["binance"].configure({"orders_10s": 3}))
     answers = [follower.buy() for _ in range(8)]

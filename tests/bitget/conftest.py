@@ -177,7 +177,11 @@ def exchange(bitget: FakeBitget, exchange_clock: ExchangeClock) -> Iterator[Bitg
 
 
 def open_exchange(
-    url: str, exchange_clock: ExchangeClock, environment: Environment = Environment.DEMO, ws: str = "ws://127.0.0.1:9"
+    url: str,
+    exchange_clock: ExchangeClock,
+    environment: Environment = Environment.DEMO,
+    ws: str = "ws://127.0.0.1:9",
+    **context: Any,
 ) -> BitgetExchange:
     return BitgetExchange(
         ExchangeContext(
@@ -186,6 +190,7 @@ def open_exchange(
             clock=Clock(),
             exchange_clock=exchange_clock,
             endpoints={"rest": url, "ws": ws},
+            **context,
         )
     )
 

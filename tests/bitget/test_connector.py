@@ -1,5 +1,6 @@
 import json
 import threading
+import time
 from dataclasses import replace
 from decimal import Decimal as D
 from itertools import pairwise
@@ -479,6 +480,44 @@ def test_a_429_without_json_is_a_refusal(classic, connector, gate, helpers):
         connector.place(connector.prepare_market_order(buy()), gate)
 
     assert (caught.value.retry_after_sec, caught.value.whole_address) == (7.0, False)
+
+
+def test_a_time_to_wait_may_be_a_date_which_is_held_against_the_exchanges_own(classic, connector, helpers):
+    connector.detect_family()
+    headers = "Date: Wed, 01 Dec 2027 00:00:00 GMT\r\nRetry-After: Wed, 01 Dec 2027 00:00:42 GMT\r\n"
+    classic.on(f"{V2}/account/assets", helpers.answer(b"slow down", 429, headers))
+
+    with pytest.raises(RateLimited) as caught:
+        connector.balances()
+
+    assert caught.value.retry_after_sec == 42
+
+
+def test_what_bitget_says_is_left_of_a_second_is_believed(classic, connector, helpers, payload):
+    connector.detect_family()
+    # Another program reads this account, too: of ten calls a second one is left.
+    classic.on(f"{V2}/account/assets", helpers.answer(payload("classic_assets"), 200, "x-mbx-used-remain-limit: 1\r\n"))
+    began = time.monotonic()
+
+    connector.balances()
+    connector.balances()
+    assert time.monotonic() - began < 0.9
+    connector.balances()  # has to wait for the next second
+
+    assert time.monotonic() - began > 1
+
+
+def test_an_address_that_was_shut_out_is_told_to_the_host(classic, exchange_clock, helpers):
+    told = []
+    exchange = helpers.open_exchange(classic.url, exchange_clock, on_shut_out=told.append)
+    for path in (f"{V2}/account/assets", f"{V2}/trade/orderInfo", f"{V2}/account/info"):
+        classic.on(path, helpers.refusal("429"))
+    for number in range(4):
+        with pytest.raises(RateLimited):
+            exchange.open_connector(AccountId(f"account-{number}"), Credentials(helpers.secrets)).balances()
+    exchange.close()
+
+    assert told == [300]
 
 
 def test_several_routes_refused_for_rate_shut_the_address_for_five_minutes(classic, exchange, helpers):

@@ -303,6 +303,7 @@ class AccountService:
             self._vault.seal_credentials(follower.id)
         self._vault.remove_account(follower.id)
         self._remove_runtime(follower.id)
+        self._take_free_place(follower.opened)
         self._on_change(follower.id)
         self._tell(follower.record, "account_removed", f"the account {follower.record.name} was removed")
 
@@ -532,8 +533,6 @@ class AccountService:
         self._tried_ns.pop(account_id, None)
         self._read_due_ns.pop(account_id, None)
         self._book.forget(account_id)
-        if follower is not None:
-            self._take_free_place(follower.opened)
 
     def _take_free_place(self, opened: OpenExchange) -> None:
         """Have an account that is only polled pushed, if the one that left made room for it."""

@@ -314,11 +314,17 @@ class HaltRow(Schema):
     since = fields.String(required=True)
     ends_when = fields.String(required=True)
     exchange = fields.String(required=True)
+    until = fields.String(required=True, metadata={"description": "when it ends by itself; empty: it does not"})
 
 
 class EngineNow(Schema):
     connected = fields.Boolean(required=True)
     since = fields.String(required=True)
+
+
+class Starting(Schema):
+    ready = fields.Integer(required=True)
+    accounts = fields.Integer(required=True)
 
 
 class Status(Schema):
@@ -331,6 +337,9 @@ class Status(Schema):
     engine_since = fields.String(required=True)
     halted = fields.Boolean(required=True)
     halts = fields.List(fields.Nested(HaltRow), required=True)
+    starting = fields.Nested(
+        Starting, required=True, allow_none=True, metadata={"description": "how many accounts are ready; null: all"}
+    )
     leader = fields.Nested(LeaderState, required=True, allow_none=True)
     followers = fields.List(fields.Nested(AccountRow), required=True)
     recent_events = fields.List(fields.Nested(EventSummary), required=True)
