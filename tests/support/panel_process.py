@@ -107,6 +107,12 @@ class Browser:
         self.http.verify = verify
         self.options = options
         self.csrf = ""
+        self._streams: list[websocket.WebSocket] = []
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.shutdown()
+        self.http.close()
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
         given = {"Origin": self.url, **({"X-CSRF-Token": self.csrf} if self.csrf else {}), **headers}
@@ -126,7 +132,7 @@ class Browser:
     def stream(self, ticket: str | None = None, origin: str | None = None, **options: Any) -> websocket.WebSocket:
         """Open the live stream as a page would, with a new ticket where none is given."""
         ticket = self.ticket() if ticket is None else ticket
-        return websocket.create_connection(
+        stream = websocket.create_connection(
             self.url.replace("http", "ws", 1) + "/api/v1/stream",
             subprotocols=["ct.v1", f"ticket.{ticket}"],
             origin=origin or self.url,
@@ -134,3 +140,5 @@ class Browser:
             http_no_proxy=["127.0.0.1", "localhost"],
             **options,
         )
+        self._streams.append(stream)
+        return stream

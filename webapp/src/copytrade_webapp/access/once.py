@@ -1,4 +1,4 @@
-"""A double click does a thing once: a change that carries a name is carried out the first time, and answered each time."""
+"""A double click does a thing once: a change that carries a name is done the first time, and answered each time."""
 
 from __future__ import annotations
 

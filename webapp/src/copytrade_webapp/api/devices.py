@@ -1,4 +1,4 @@
-"""Registered devices (APP_MODE=device_whitelist): enrolled by their own proof, approved by somebody, revoked at once."""
+"""Registered devices (APP_MODE=device_whitelist): enrolled by their own proof, approved by somebody."""
 
 from __future__ import annotations
 

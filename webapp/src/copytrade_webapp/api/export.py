@@ -29,7 +29,7 @@ BYTE_ORDER_MARK = "\ufeff"  # without it Excel does not know Chinese letters
 @problems(blueprint, *ENGINE, 422)
 @blueprint.response(200, {"type": "string"}, content_type="text/csv", description="one row a copy, newest first")
 def export(query: dict[str, Any]) -> Response:
-    """Return the history between two times, newest first; text that a spreadsheet takes for a formula is made harmless."""
+    """Return the history between two times, newest first; what a spreadsheet takes for a formula is made harmless."""
     orders = _orders(engine(), query["since"], query["until"])
     headers = {"Content-Disposition": 'attachment; filename="copytrade.csv"'}
     return Response(_lines(orders), content_type="text/csv; charset=utf-8", headers=headers)

@@ -32,7 +32,9 @@ def show_leader() -> Response:
 @problems(blueprint, *BODY, *ENGINE, 409)
 @blueprint.response(200, schema.Listening)
 def set_leader(given: dict[str, Any]) -> Response:
-    """Listen to this leader from now on; without key fields, by the key stored before. Answers when it is heard, or why not."""
+    """Listen to this leader from now on; without key fields, by the key stored before.
+
+    Answers when it is heard, or says why not."""
     require_fresh()
     try:
         view = engine().set_leader(given["exchange"], given["env"], given["credentials"] or None)

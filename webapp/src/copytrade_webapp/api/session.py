@@ -1,4 +1,4 @@
-"""Logging in and out: a browser shows its token, or the code of a one-time link, once, and has a session from then on."""
+"""Logging in and out: a browser shows its token, or the code of a link, once, and has a session from then on."""
 
 from __future__ import annotations
 

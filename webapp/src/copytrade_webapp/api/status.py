@@ -85,7 +85,9 @@ def show_findings() -> Response:
 @problems(blueprint, 422)
 @blueprint.response(200, schema.KindTable)
 def list_kinds(query: dict[str, str]) -> Response:
-    """Return what each ``kind`` says in a language: ``%(name)s`` is a figure, a part in brackets goes where one is missing."""
+    """Return what each ``kind`` says in a language.
+
+    ``%(name)s`` is a figure; a part in brackets goes where one is missing."""
     zh = query["lang"] == "zh"
     table = {
         name: {"sentence": kind.zh if zh else kind.en, "remedy": kind.do_zh if zh else kind.do_en}

@@ -21,7 +21,9 @@ blueprint = Blueprint("stream", __name__, url_prefix="/stream", description="The
 @problems(blueprint)
 @blueprint.response(200, Ticket)
 def issue_ticket() -> Any:
-    """Give a ticket that opens one live stream from this page within 15 seconds: sub-protocols ``ct.v1, ticket.<ticket>``."""
+    """Give a ticket that opens one live stream from this page within 15 seconds.
+
+    It is shown in the sub-protocols of the WebSocket: ``ct.v1, ticket.<ticket>``."""
     access, asker = access_of(), principal()
     access.limits.take("ticket", asker.label, TICKETS)
     origin = request.headers.get("Origin")
