@@ -28,7 +28,7 @@ from copytrade_core.sim import running_simulators
 from copytrade_core.views import AccountState, CopyState, CopyView
 from fault_stage import BINANCE, CLASSIC, UNIFIED, Case, Stage, arm, logged, stage
 from memory_exchange import until
-from sim_engine import engine_on
+from sim_engine import add_everybody, engine_on
 
 FILLED, PARTLY, REJECTED, FAILED, SKIPPED, NEEDS_PERSON = (
     CopyState.FILLED,
@@ -509,6 +509,25 @@ def test_copies_behind_a_shut_out_address_go_when_it_ends_or_end_at_their_age_an
     rows = on.settled(late, 15)
     assert set(states(rows).values()) == {FILLED}
     assert on.trader.status().halts == ()
+
+
+@pytest.mark.slow
+def test_a_restart_in_the_middle_of_a_ban_asks_nothing_before_its_end(tmp_path):
+    with running_simulators(binance_followers=1, seed=5) as sims:
+        sims.call(lambda: sims.simulators["binance"].configure({"ban_sec": 8}))
+        with engine_on(sims, tmp_path / "data") as trader:
+            add_everybody(trader, sims)
+            sims.arm("banned_418", account="binance-1")
+            sims.place("leader", side="BUY", quote=Decimal("100"))
+            until(lambda: trader.status().halts, 10)
+        begun = sims.call(lambda: sims.world.now_ms("binance"))
+        with engine_on(sims, tmp_path / "data") as trader:
+            (halt,) = trader.status().halts
+            assert (halt.kind, halt.exchange) == ("banned:binance/test", "binance/test")
+            until(lambda: trader.status().halts == () and trader.get_leader().connected, 20)
+            asked = [seen for seen in sims.call(lambda: list(sims.world.requests)) if seen.t_ms > begun]
+        assert {seen.status for seen in asked} == {200}
+        assert sims.call(lambda: sims.simulators["binance"].limits.bans) == 1
 
 
 def test_f24_a_firewall_turns_one_order_away_and_silences_nobody(follow):

@@ -68,6 +68,8 @@ class BinanceExchange(Exchange):
         self.symbol = context.symbol.base + context.symbol.quote
         self.ws_api_url = _endpoint(context.endpoints, "ws_api", ws_api, ("ws", "wss"))
         self.limits = Limits(context.clock, context.on_shut_out)
+        if context.shut_out_sec:
+            self.limits.weight.block(context.shut_out_sec, banned=True)
         origin = _endpoint(context.endpoints, "rest", rest, ("http", "https")).rstrip("/")
         self.rest = Rest(origin, context.exchange_clock, self.limits)
 

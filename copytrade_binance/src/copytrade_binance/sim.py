@@ -377,6 +377,7 @@ class BinanceSimulator(Simulator):
             self.limits.connect(address)
         except ApiError as error:
             body = error_body(error, self.world.now_ms(EXCHANGE))
+            self.world.saw(EXCHANGE, "", "connect", status=error.status)
             return await self._respond(request, Call({}, address=address), Reply(error.status, body, error=error))
         response = web.WebSocketResponse(autoping=False, autoclose=True, timeout=1, max_msg_size=1 << 20)
         await response.prepare(request)

@@ -125,6 +125,8 @@ class BitgetExchange(Exchange):
         self._transport = Transport(rest, connections=ORDER_THREADS)
         demo = context.environment is Environment.DEMO
         self._api = Api(self._transport, context.clock, context.exchange_clock, context.on_shut_out, demo=demo)
+        if context.shut_out_sec:
+            self._api.address.block(context.shut_out_sec, banned=True)
         self._keeper = Keeper(self._api, f"bitget-{context.environment.value}", ORDER_THREADS)
         self._stream_address = StreamAddress(ws, context.clock, context.exchange_clock)
 

@@ -59,6 +59,7 @@ class ExchangeContext:
     # To be told, from any thread, for how many seconds the exchange has shut our address out: nothing is sent there
     # until then, and people see why. It only takes notice.
     on_shut_out: Callable[[float], None] = lambda seconds: None
+    shut_out_sec: float = 0.0  # for how long it has still done so, as an earlier run was told; nothing is asked before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

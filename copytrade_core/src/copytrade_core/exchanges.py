@@ -57,12 +57,15 @@ class Exchanges:
         on_death: OnDeath,
         on_change: Callable[[OpenExchange], None],
         on_shut_out: Callable[[OpenExchange, float], None] = lambda opened, seconds: None,
+        shut_out_left_sec: Callable[[str], float] = lambda label: 0.0,
     ) -> None:
         """
         :param on_change: told when an exchange's clock or rules became usable or stopped being so.
         :param on_shut_out: told for how many seconds an exchange has shut our address out, and again with 0 when
             that is over.
+        :param shut_out_left_sec: for how long the exchange of a label has still shut us out, as an earlier run knew it.
         """
+        self._shut_out_left_sec = shut_out_left_sec
         self._on_shut_out = on_shut_out
         self._settings = settings
         self._plugins = plugins
@@ -79,6 +82,12 @@ class Exchanges:
         """Return the opened exchange; opening does no I/O. :raises UnknownExchange, ConfigError: it cannot be."""
         with self._lock:
             found = self._open.get((exchange, environment))
+        if found is not None:
+            return found
+        label = f"{exchange}/{environment}"
+        shut_out_sec = self._shut_out_left_sec(label)
+        with self._lock:
+            found = self._open.get((exchange, environment))
             if found is not None:
                 return found
             exchange_clock = ExchangeClock(self._clock)
@@ -88,7 +97,8 @@ class Exchanges:
                 clock=self._clock,
                 exchange_clock=exchange_clock,
                 endpoints=self._settings.endpoints_for(exchange, environment),
-                on_shut_out=lambda seconds: self.shut_out(f"{exchange}/{environment}", seconds),
+                on_shut_out=lambda seconds: self.shut_out(label, seconds),
+                shut_out_sec=shut_out_sec,
             )
             opened = OpenExchange(
                 id=exchange,
@@ -97,6 +107,8 @@ class Exchanges:
                 clock=exchange_clock,
             )
             self._open[exchange, environment] = opened
+        if shut_out_sec:
+            self.shut_out(label, shut_out_sec)
         self._keeper.wake()
         return opened
 

@@ -15,6 +15,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
 from .accounts.balances import BalanceBook
+from .accounts.budget import sane_ban_sec
 from .accounts.changes import Changes
 from .accounts.key_care import LEADER_KEY, Asked, KeyCare
 from .accounts.key_rights import key_warnings, refuse_excess
@@ -108,7 +109,13 @@ class CopyTrader(TraderApi):
         self._feed.subscribe(self._note_change)
         self._balances = BalanceBook(self._clock, settings.symbol, on_change=self._changes.note)
         self._exchanges = Exchanges(
-            settings, plugins, self._clock, self._thread_died, self._exchange_changed, self._shut_out
+            settings,
+            plugins,
+            self._clock,
+            self._thread_died,
+            self._exchange_changed,
+            self._shut_out,
+            self._shut_out_left_sec,
         )
         self._accounts = AccountService(
             settings=settings,
@@ -767,12 +774,21 @@ class CopyTrader(TraderApi):
         if not seconds:
             self._halts.end(kind)
             return
-        until = wall_text(self._clock.wall_ms() + round(seconds * 1000))
+        until_ms = self._clock.wall_ms() + round(seconds * 1000)
+        until = wall_text(until_ms)
+        # A restart in the middle of a ban must not begin by asking, which would make it longer.
+        self._journal.submit(lambda connection: rows.remember(connection, rows.SHUT_OUT + opened.label, str(until_ms)))
         reason = f"{opened.label} has shut our address out for sending too much"
         self._halts.begin(kind, reason, f"the ban, at {until}", exchange=opened.label, until=until)
         text = f"{opened.label} has shut our address out: nothing is sent there for {seconds:.0f} s"
         label = opened.label
         self._feed.alarm(text, what="address_banned", label=label, seconds=round(seconds), exchange=label)
+
+    def _shut_out_left_sec(self, label: str) -> float:
+        """Return for how long an exchange has still shut us out, as far as an earlier run was told."""
+        with self._journal.reading() as connection:
+            until_ms = int(rows.recall(connection, rows.SHUT_OUT + label) or 0)
+        return sane_ban_sec((until_ms - self._clock.wall_ms()) / 1000)
 
     def _halt_changed(self, halt: Halt, began: bool) -> None:
         if not halt.exchange:

@@ -29,6 +29,7 @@ LOOKED_UP_ONE_BY_ONE = 200  # accounts; beyond it one pass over all copies is qu
 
 # Facts for `remember`: that this journal was put back from a backup, and the highest revision of the vault seen.
 RESTORED = "restored"
+SHUT_OUT = "shut_out:"  # and the exchange's label: until when (wall clock, ms) it has shut our address out
 VAULT_REVISION = "vault_revision"
 
 
