@@ -79,12 +79,14 @@ class Reconciler:
         with self._journal.reading() as connection:
             mark = rows.recall(connection, rows.RESTORED)
             stored = rows.recall(connection, rows.VAULT_REVISION)
+            has_sent = rows.newest_attempt_ms(connection) is not None
         seen = int(stored or 0)
         self._mark = json.loads(mark) if mark else None
         if revision < seen:
             self._open({"vault": [revision, seen]})
         elif stored is None and (self._vault.accounts() or self._vault.leader()):
-            self._open({"journal": "the vault knows accounts, but their journal is gone"})
+            early = "the journal is of an early version, which does not say whether it is as new as the vault"
+            self._open({"journal": early if has_sent else "the vault knows accounts, but their journal is gone"})
         elif stored is not None and revision > seen + WRITES_AHEAD:
             self._open({"journal": "an older journal was put back: the vault has changed since"})
         self._vault.on_write = self._remember_revision
