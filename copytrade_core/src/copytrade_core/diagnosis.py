@@ -201,7 +201,8 @@ def _exchange(opened: OpenExchange, clock: Clock) -> Finding:
             opened.label,
             "error",
             "exchange_failed",
-            error=opened.error or "its clock has not been measured yet",
+            reason_kind=opened.error_kind or "clock_unknown",
+            reason=opened.error,
             exchange=opened.label,
         )
     return _offset(opened.label, opened.clock.now_ms() - clock.wall_ms())
@@ -226,7 +227,7 @@ def _asked(settings: Settings, plugins: Plugins, exchange: str, environment: Env
         finally:
             opened.close()
     except CopytradeError as error:
-        return finding(label, "error", "exchange_failed", error=error.message, exchange=label)
+        return finding(label, "error", "exchange_failed", reason_kind=error.kind, reason=error.message, exchange=label)
     return _offset(label, measured.now_ms() - clock.wall_ms())
 
 

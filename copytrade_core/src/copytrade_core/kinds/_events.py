@@ -293,9 +293,10 @@ CHECKS = {
         "reached; its clock and this machine's differ by %(offset_ms)s ms",
         "连接正常；时间与本机相差 %(offset_ms)s 毫秒",
     ),
+    "clock_unknown": Kind("its clock has not been measured yet", "尚未测得它的时间"),
     "exchange_failed": Kind(
-        "%(error)s",
-        "无法正常连接：%(error)s",
+        "%(reason)s",
+        "无法正常连接：%(reason)s",
         "check this machine's connection to %(exchange)s, and its clock",
         "请检查本机到 %(exchange)s 的网络，以及本机时间",
     ),

@@ -282,6 +282,10 @@ REASONS = {
     ),
     "partly_filled": Kind("the order book ran out before all of it was filled", "盘口深度不足，只成交了一部分"),
     "nothing_filled": Kind("the order ended with nothing filled", "订单结束时没有任何成交"),
+    "shown_after_all": Kind(
+        "the exchange shows an order that it had refused, or that never seemed to have left",
+        "交易所显示了一笔曾被拒绝或看似未发出的订单",
+    ),
     "sent_before": Kind(
         "the exchange shows an order for it that this journal does not know",
         "交易所已有这条跟单的订单，而本机日志没有记录",
@@ -354,7 +358,7 @@ REQUESTS = {
         "the exchange has no such environment", "该交易所没有这个环境", "choose one that it has", "请选择它提供的环境"
     ),
     "busy": Kind("too many calls at once", "同时的请求过多", "try again", "请稍后再试"),
-    "too_large": Kind("the answer is too large", "返回内容过大", "ask for fewer rows", "请减少查询的行数"),
+    "too_large": Kind("the request, or its answer, is too large", "请求或返回的内容过大", "ask for less", "请减少内容"),
     "internal": Kind("something unexpected went wrong", "发生了意外错误", "see the log", "请查看日志"),
 }
 
