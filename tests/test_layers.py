@@ -268,8 +268,6 @@ MAY_REQUEST = {
     "copytrade_notify/src/copytrade_notify/sender.py": "the plug-in's one HTTP client",
 }
 MAY_FLOAT = {
-    "copytrade_binance/src/copytrade_binance/limits.py": "Retry-After, in seconds",
-    "copytrade_bitget/src/copytrade_bitget/rest.py": "Retry-After, in seconds",
     "copytrade_core/src/copytrade_core/settings.py": "seconds of settings, after their text was checked",
     "copytrade_binance/src/copytrade_binance/sim.py": "seconds of faults",
     "copytrade_bitget/src/copytrade_bitget/sim.py": "seconds of faults",

@@ -24,7 +24,7 @@ def retry_after_sec(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that ``Retry-After`` asks for, as a number or a date; ``None``: absent, or rubbish."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit() and len(text) <= 9:
-        return sane_ban_sec(float(text))
+        return sane_ban_sec(int(text))
     until, now = _date(text), _date(headers.get("Date", ""))
     # A date is compared with the exchange's own: ours may be wrong.
     return sane_ban_sec(until.timestamp() - now.timestamp()) if until and now else None
