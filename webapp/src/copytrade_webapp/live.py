@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import struct
@@ -91,6 +92,9 @@ def init_live(app: Flask, hub: LiveHub, tickets: Tickets, settings: PanelSetting
         finally:
             hub.leave(viewer)
             sockets.leave(label)
+            # The library's reader would wait for a browser that never closes its side, and hold up the process's end.
+            with contextlib.suppress(OSError):
+                socket_.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _serve(websocket: Any, hub: LiveHub, viewer: Viewer, heartbeat_sec: float) -> None:
