@@ -7,6 +7,7 @@ import { whatNeedsAPerson } from "./lib/undecided.js";
 import { preference } from "./prefs.js";
 import { store } from "./store.js";
 import { tells } from "./components/alarms.js";
+import { openBook } from "./components/book.js";
 import { copyNow, leaveCopy } from "./components/decide.js";
 import { say } from "./components/toasts.js";
 import { word } from "./words.js";
@@ -21,7 +22,7 @@ export function mountNotifications(openTodo) {
   store.addEventListener("change", (event) => {
     const changed = /** @type {CustomEvent} */ (event).detail;
     if (changed.has("undecided")) known = tellOfCopies(known, openTodo);
-    if (changed.has("feed")) heard = tellOfAlarms(heard, openTodo);
+    if (changed.has("feed")) heard = tellOfNews(heard, openTodo);
     if (changed.has("undecided") || changed.has("events")) showBadge();
   });
 }
@@ -54,16 +55,40 @@ function tellOfCopy(copy) {
   notify(`account-${copy.account_id}`, title, text);
 }
 
-/** @param {number} heard @param {() => void} openTodo */
-function tellOfAlarms(heard, openTodo) {
+/** @param {number} heard @param {() => void} openTodo @returns {number} up to where the feed was heard */
+function tellOfNews(heard, openTodo) {
   const newest = store.feed[0]?.seq ?? 0;
   if (heard < 0 || newest < heard) return newest;
-  for (const entry of store.feed.filter((each) => each.seq > heard && isAlarm(each) && each.data?.what !== "copy_undecided").slice(0, MOST_TOASTS)) {
+  const fresh = store.feed.filter((each) => each.seq > heard);
+  tellOfRefusals(fresh.filter((each) => each.kind === "copy" && each.data?.state === "REJECTED"));
+  tellOfAlarms(fresh.filter((each) => isAlarm(each) && each.data?.what !== "copy_undecided"), openTodo);
+  return newest;
+}
+
+/** Refused by the exchange: nothing to make up for, but a person wants to know why. @param {any[]} entries */
+function tellOfRefusals(entries) {
+  const look = (/** @type {any} */ entry) => el("button.btn.btn-line.btn-small", { onclick: () => openBook(entry.data.event_id) }, _("Look at the order"));
+  if (entries.length > MOST_TOASTS) {
+    const title = _("%(count)s copies were refused", { count: entries.length });
+    say({ tone: "bad", tag: "refused", title, buttons: [look(entries[0])] });
+    return notify("refused", title, "");
+  }
+  for (const entry of entries) {
+    const { account, side, state, reason_kind, account_id } = entry.data;
+    const title = _("%(account)s: %(side)s %(state)s", { account, side: word(side), state: word(state) });
+    const text = sentence(reason_kind, entry.data);
+    say({ tone: "bad", tag: `refused-${entry.seq}`, title, text, buttons: [look(entry)] });
+    notify(`account-${account_id}`, title, text);
+  }
+}
+
+/** @param {any[]} entries @param {() => void} openTodo */
+function tellOfAlarms(entries, openTodo) {
+  for (const entry of entries.slice(0, MOST_TOASTS)) {
     const title = tells(entry);
     say({ tone: "warn", tag: `alarm-${entry.seq}`, title, buttons: entry.data?.event_id ? [el("button.btn.btn-line.btn-small", { onclick: openTodo }, _("Look at it"))] : [] });
     notify(`alarm-${entry.kind}`, title, "");
   }
-  return newest;
 }
 
 /** @param {string} tag @param {string} title @param {string} body */
