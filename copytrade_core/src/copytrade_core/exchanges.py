@@ -157,8 +157,11 @@ class Exchanges:
     def _keep(self) -> float:
         now = self._clock.monotonic_ns()
         for opened in self.all():
-            if 0 < opened.shut_until_ns <= now:
-                opened.shut_until_ns = opened.clock_due_ns = 0
+            with self._lock:
+                is_over = 0 < opened.shut_until_ns <= now
+                if is_over:
+                    opened.shut_until_ns = opened.clock_due_ns = 0
+            if is_over:
                 self._on_shut_out(opened, 0.0)
             before = (opened.clock.is_known, opened.rules is not None, opened.error)
             with opened.lock:
