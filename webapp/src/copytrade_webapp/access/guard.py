@@ -223,11 +223,10 @@ def _who(access: Access) -> Principal:
 
 
 def _by_token(access: Access, secret: str) -> Principal:
-    access.limits.check("login", access.address, LOGINS)
     token = access.store.check_token(secret) if secret else None
     if token is None:
-        # Guessing is hopeless, and still slowed down.
-        access.limits.count("login", access.address, LOGINS)
+        # Guessing is hopeless, and still slowed down. Who shows a good token is never shut out by somebody's guesses.
+        access.limits.take("login", access.address, LOGINS)
         raise Problem(401, "token_invalid", "this access token is no good (any more)")
     return Principal(kind="token", name=token.name, token_id=token.id)
 

@@ -36,14 +36,13 @@ def show_session() -> Any:
 def log_in(given: dict[str, str]) -> ResponseReturnValue:
     """Begin a session by an access token or a one-time code; a new one, whatever the browser had before."""
     access = access_of()
-    access.limits.check("login", access.address, LOGINS)
     if given["token"]:
         token = access.store.check_token(given["token"])
         token_id = token.id if token else ""
     else:
         token_id = access.store.token_of_links() if access.store.use_code("login", given["code"]) else ""
     if not token_id:
-        access.limits.count("login", access.address, LOGINS)
+        access.limits.take("login", access.address, LOGINS)
         access.note("login_refused", who="somebody")
         if given["token"]:
             raise Problem(401, "token_invalid", "this access token is no good (any more)")
@@ -69,10 +68,9 @@ def prove(given: dict[str, str]) -> Any:
     access, asker = access_of(), principal()
     if asker.kind != "session":
         raise Problem(422, "invalid", "a call by access token needs no other proof")
-    access.limits.check("login", access.address, LOGINS)
     token = access.store.check_token(given["token"])
     if token is None:
-        access.limits.count("login", access.address, LOGINS)
+        access.limits.take("login", access.address, LOGINS)
         raise Problem(422, "token_invalid", "this access token is no good (any more)", field="token")
     access.store.prove_session(asker.session_id)
     access.note("proved")

@@ -178,7 +178,9 @@ class CopyRow(Schema):
     attempts = fields.Integer(required=True)
     latency_ms = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
     asked_by = fields.String(required=True)
+    asked_at = fields.String(required=True)
     decided_by = fields.String(required=True)
+    decided_at = fields.String(required=True)
     open = fields.Boolean(required=True)
     updated = fields.String(required=True)
 
