@@ -492,7 +492,7 @@ def test_an_undecided_order_gets_its_share_once(journal):
 
     def decide(copy_id):
         values = {"state": LeaderOrderState.COPIED.value, "share": Fraction(1, 3)}
-        return journal.write(lambda connection: rows.decide_share(connection, order_id, values, [a_row(copy_id)]))
+        return journal.write(lambda connection: rows.decide_share(connection, order_id, values, [a_row(copy_id)], "olga", 7))
 
     assert [decide("c1"), decide("c2")] == [True, False]
     with journal.reading() as connection:

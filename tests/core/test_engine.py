@@ -128,11 +128,10 @@ def test_a_paused_follower_has_a_row_that_says_so(world, trader):
 
 def test_an_order_that_never_left_is_sent_once_more(world, trader):
     def fail_first(world, holder, prepared):
-        if holder.key == "anna" and len(holder.sent) == 1:
+        if holder.key == "anna" and not holder.sent:
             raise NotSent("the connection was refused")
-        return world.execute(holder, prepared)
 
-    world.on_place = fail_first
+    world.before_wire = fail_first
     order = world.leader_trades("leader", Side.BUY, quote="1000")
 
     book = closed_book(trader, order.exchange_order_id)
@@ -143,10 +142,7 @@ def test_an_order_that_never_left_is_sent_once_more(world, trader):
 
 
 def test_an_order_that_never_leaves_fails_after_two_attempts(world, trader):
-    def fail(world, holder, prepared):
-        raise NotSent("the connection was refused")
-
-    world.on_place = fail
+    world.before_wire = fail_all
     order = world.leader_trades("leader", Side.BUY, quote="1000")
 
     book = closed_book(trader, order.exchange_order_id)
@@ -325,10 +321,10 @@ def fail_all(world, holder, prepared):
 
 
 def failed_book(world, trader):
-    world.on_place = fail_all
+    world.before_wire = fail_all
     order = world.leader_trades("leader", Side.BUY, quote="1000")
     book = closed_book(trader, order.exchange_order_id)
-    world.on_place = MemoryExchange.execute
+    world.before_wire = lambda world, holder, prepared: None
     return book
 
 

@@ -151,10 +151,10 @@ def test_a_copy_by_a_person_that_the_backup_forgot_is_not_sent_a_second_time(wor
         raise NotSent("no connection", retry=False)
 
     with copying(world, tmp_path / "data") as trader:
-        world.on_place = never_leaves
+        world.before_wire = never_leaves
         failed = trade(world, trader).copies
         back_up(tmp_path / "data", tmp_path / "backup", world.now_ms())
-        world.on_place = MemoryExchange.execute
+        world.before_wire = lambda world, holder, prepared: None
         now = trader.copy_now(failed[0].id, "olga")
         until(lambda: any(copy.id == now.id and copy.state is CopyState.FILLED for copy in trader.list_copies()))
     restore(tmp_path / "restored", tmp_path / "backup", world.now_ms(), MASTER_KEY)

@@ -17,6 +17,7 @@ ARROWS = {
     # the second attempt
     ("NOT_SENT", "SUBMITTING"),
     ("NOT_SENT", "FAILED"),
+    ("NOT_SENT", "UNKNOWN"),  # the first one shows at the exchange all the same
     # accepted: its fills are read back
     ("ACKED", "FILLED"),
     ("ACKED", "PARTLY_FILLED"),

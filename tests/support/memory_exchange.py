@@ -30,6 +30,7 @@ from copytrade_core import (
     ExecutionReport,
     Fill,
     KeyPermissions,
+    NotSent,
     OrderAck,
     OrderReport,
     OrderStatus,
@@ -69,12 +70,16 @@ class Holder:
 
 
 class MemoryExchange:
-    """The plug-in and the exchange in one. ``on_place`` scripts what an order of a follower meets."""
+    """The plug-in and the exchange in one.
+
+    ``on_place`` scripts what an order of a follower meets there, ``before_wire`` what keeps it from getting there.
+    """
 
     def __init__(self) -> None:
         self.holders: dict[str, Holder] = {}
         self.streams: list[MemoryStream] = []
         self.on_place: Callable[[MemoryExchange, Holder, PreparedOrder], OrderAck] = MemoryExchange.execute
+        self.before_wire: Callable[[MemoryExchange, Holder, PreparedOrder], None] = lambda world, holder, prepared: None
         self.lookups_fail: Exception | None = None
         self.hidden: set[str] = set()  # client ids that look-ups do not show
         self.asked_keys: list[str] = []  # whose permissions were asked for
@@ -284,6 +289,11 @@ class MemoryConnector(Connector):
 
     def place(self, prepared, gate) -> OrderAck:
         holder = self.holder
+        try:
+            self.world.before_wire(self.world, holder, prepared)
+        except NotSent:
+            holder.sent.append(prepared)
+            raise
         with gate.passage(prepared):
             holder.sent.append(prepared)
         return self.world.on_place(self.world, holder, prepared)

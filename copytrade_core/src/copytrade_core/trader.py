@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -41,6 +42,7 @@ from .model import (
     AccountId,
     Environment,
     ExecutionReport,
+    OrderStatus,
     Side,
 )
 from .plugins import Plugins
@@ -684,7 +686,8 @@ class CopyTrader(TraderApi):
             with self._journal.reading() as connection:
                 found = rows.open_copies(connection)
             for row in found:
-                self._exchanges.get(row.exchange, Environment(row.env))
+                with contextlib.suppress(CopytradeError):  # its plug-in is gone: a person is needed for this one
+                    self._exchanges.get(row.exchange, Environment(row.env))
             watcher = self._watcher
             if watcher is not None and found:
                 try:
@@ -714,8 +717,9 @@ class CopyTrader(TraderApi):
             self._changes.note(AccountId(account_id))
 
     def _follower_order(self, account_id: AccountId, report: ExecutionReport) -> None:
-        if report.client_order_id.startswith("ct"):
-            self._dispatcher.stream_spoke(report.client_order_id)
+        # What the exchange refused may be reported, too, and is no order.
+        if report.client_order_id.startswith("ct") and report.status is not OrderStatus.REJECTED:
+            self._dispatcher.stream_spoke(account_id, report.client_order_id)
 
     def _account_changed(self, account_id: AccountId) -> None:
         self._changes.note(account_id)

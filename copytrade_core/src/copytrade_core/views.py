@@ -120,8 +120,10 @@ class CopyView:
     attempts: int = 0
     # From the leader's final report heard: planned, sent, accepted, final. Absent steps are missing.
     latency_ms: dict[str, float] = field(default_factory=dict)
-    asked_by: str = ""  # who asked for it to be copied now, after the first copy had failed
-    decided_by: str = ""  # who decided what becomes of it after it had failed
+    asked_by: str = ""  # who asked for it: to be copied now after the first copy had failed, or by giving the share
+    asked_at: str = ""
+    decided_by: str = ""  # who decided what becomes of it after it had failed, or what became of it
+    decided_at: str = ""
     is_open: bool = False  # failed or stale, and nobody has decided yet: copy now, or leave
     updated: str = ""
 
@@ -470,7 +472,9 @@ def copy_json(copy: CopyView) -> dict[str, Any]:
         "attempts": copy.attempts,
         "latency_ms": copy.latency_ms,
         "asked_by": copy.asked_by,
+        "asked_at": copy.asked_at,
         "decided_by": copy.decided_by,
+        "decided_at": copy.decided_at,
         "open": copy.is_open,
         "updated": copy.updated,
     }

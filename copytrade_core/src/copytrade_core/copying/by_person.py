@@ -7,12 +7,13 @@ after an outcome that was once unknown the exchange is asked again first.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from ..accounts.balances import BalanceBook
 from ..accounts.service import AccountService
@@ -35,6 +36,7 @@ from .states import MAX_ATTEMPTS
 from .sums import sum_of
 
 BY_PERSON_NS = 30 * NS_PER_SEC  # what a person asks for now is sent within this time or not at all
+ASKED_AT_ONCE = 16
 SOMEBODY = "a person"
 STOPPED = "copying is stopped; start it first"
 
@@ -75,7 +77,7 @@ class Decisions:
         """See `TraderApi.settle_copy`. The exchange is asked in either case: it has the last word."""
         row = self._row(copy_id)
         if row.state != CopyState.NEEDS_PERSON:
-            raise Conflict(f"the copy is {row.state}: it does not need a person", field="id")
+            raise Conflict(_needs_nobody(row), field="id")
         who, wall_ms = by or SOMEBODY, self._clock.wall_ms()
         found = self._look_up(row, exchange_order_id)
         if executed:
@@ -84,34 +86,26 @@ class Decisions:
                     "the exchange does not show a final order for it; give the order id that the exchange shows",
                     field="exchange_order_id",
                 )
-            state, kind, reason = final_state(found)
-            self._journal.write(
-                lambda connection: rows.executed(
-                    connection,
-                    copy_id,
-                    state,
-                    found,
-                    wall_ms,
-                    row.latency_ms,
-                    reason_kind=kind,
-                    reason=reason,
-                    decided_by=who,
-                )
-            )
+        elif found is not None:
+            raise Conflict(f"the exchange shows its order {found.exchange_order_id}", field="executed")
+
+        def write(connection: Connection) -> bool:
+            if found is None:
+                kind, reason = "settled_by_person", f"settled as not executed by {who}"
+                moved = rows.move(connection, copy_id, CopyState.FAILED, wall_ms, reason_kind=kind, reason=reason)
+            else:
+                state, kind, reason = final_state(found)
+                decided = {"reason_kind": kind, "reason": reason, "decided_by": who}
+                moved = rows.executed(connection, copy_id, state, found, wall_ms, row.latency_ms, **decided)
+            if moved:
+                rows.note(connection, copy_id, wall_ms, rows.SETTLED, f"by {who}, as {'not ' * (not found)}executed")
+            return moved
+
+        if not self._journal.write(write):
+            raise Conflict(_needs_nobody(self._row(copy_id)), field="id")
+        if found is not None:
             self._accounts.read_soon(AccountId(row.account_id))
-        else:
-            if found is not None:
-                raise Conflict(f"the exchange shows its order {found.exchange_order_id}", field="executed")
-            self._journal.write(
-                lambda connection: rows.move(
-                    connection,
-                    copy_id,
-                    CopyState.FAILED,
-                    wall_ms,
-                    reason_kind="settled_by_person",
-                    reason=f"settled as not executed by {who}",
-                )
-            )
+        self._accounts.settled(row.account_id)
         self._tell(row, "copy_settled", f"{row.account_name}: settled by {who}", who)
         return self._view(copy_id)
 
@@ -139,17 +133,22 @@ class Decisions:
 
     def copy_all_now(self, order: LeaderOrderView, by: str) -> None:
         """`copy_now` for every open copy of *order*; raises the first refusal only where nothing could be copied."""
-        refusals: list[CopytradeError] = []
-        wanted = [copy for copy in order.copies if copy.is_open]
-        for copy in wanted:
-            try:
-                self.copy_now(copy.id, by)
-            except CopytradeError as error:  # one follower's reason must not keep the others from theirs
-                refusals.append(error)
+        wanted = [copy.id for copy in order.copies if copy.is_open]
         if not wanted:
             raise Conflict("no copy of this order waits for a decision", field="id")
-        if len(refusals) == len(wanted):
-            raise refusals[0]
+
+        def try_one(copy_id: str) -> CopytradeError | None:
+            try:
+                self.copy_now(copy_id, by)
+            except CopytradeError as error:  # one follower's reason must not keep the others from theirs
+                return error
+            return None
+
+        # Each may ask its exchange first: one after the other, hundreds would outlast whoever waits for the answer.
+        with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE, thread_name_prefix="copy-now") as pool:
+            refusals = list(pool.map(try_one, wanted))
+        if all(refusals):
+            raise next(filter(None, refusals))
 
     def share(self, order: LeaderOrderView, share: Fraction, leader: Leader | None, by: str) -> None:
         """See `TraderApi.decide_share`."""
@@ -168,7 +167,10 @@ class Decisions:
             "reason_kind": "share_by_person",
             "reason": f"the share was given by {who}",
         }
-        if not self._journal.write(lambda connection: rows.decide_share(connection, order_id, values, copies)):
+        wall_ms = self._clock.wall_ms()
+        if not self._journal.write(
+            lambda connection: rows.decide_share(connection, order_id, values, copies, who, wall_ms)
+        ):
             raise Conflict("this order is not (or no longer) waiting for its share", field="id")
         planned = [copy | {"leader_order_id": order_id} for copy in copies if copy["state"] == CopyState.PLANNED]
         self._send(planned, share, created_ms)
@@ -341,6 +343,10 @@ def _check_is_open(row: Row[Any]) -> None:
 
 def _halted(halt: Halt) -> str:
     return f"the engine is halted: {halt.reason}; it ends with {halt.ends_when}"
+
+
+def _needs_nobody(row: Row[Any]) -> str:
+    return f"the copy is {row.state}: it does not need a person"
 
 
 def _not_open(row: Row[Any]) -> str:

@@ -55,7 +55,7 @@ from ..views import CopyState, plain_fraction
 from ..workers import Mailbox, OnDeath
 from .gate import CopyGate
 from .jobs import Job
-from .plan import client_order_id
+from .plan import client_order_id, is_id_of
 from .settle import Case, SentAttempt, Settler
 from .states import MAX_ATTEMPTS
 from .sums import sum_of
@@ -70,6 +70,7 @@ OTHER_SIDE_WAIT_SEC = 2.0
 CONFIRM_REFUSAL_SEC = 30.0
 OURS_WINDOW_SEC = 60.0
 OURS_ACCOUNTS = 3
+SHOWN_TEXT = "the exchange shows an order that it had refused, or that never seemed to have left"
 
 
 @dataclass(slots=True, eq=False)
@@ -159,9 +160,10 @@ class Dispatcher:
         """A gate opened or shut: waiting copies of the account (or of all) are judged anew."""
         self._mailbox.post(self._look_again, account_id)
 
-    def stream_spoke(self, client_id: str) -> None:
+    def stream_spoke(self, account_id: AccountId, client_id: str) -> None:
         """A follower's stream told of an order of ours."""
-        self._settler.nudge(client_id)
+        if not self._settler.nudge(client_id):
+            self._mailbox.post(self._spoke, account_id, client_id)
 
     def drain(self, timeout_sec: float) -> bool:
         """Launch nothing more and wait, at most *timeout_sec*, until nothing is on the wire unanswered.
@@ -310,7 +312,7 @@ class Dispatcher:
     def _look_first(self, lane: Lane, job: Job, follower: Follower) -> None:
         """Ask whether this copy was sent before: a journal that was put back by hand does not know, its ids do."""
         lane.is_reading = True
-        ids = [client_order_id(self._install_tag, job.copy_id, n) for n in range(job.attempts + 1, MAX_ATTEMPTS + 1)]
+        ids = self._ids(job, MAX_ATTEMPTS)
 
         def look() -> None:
             found: OrderReport | None = None
@@ -331,11 +333,41 @@ class Dispatcher:
             job.not_before_ns = self._clock.monotonic_ns() + int(wait_sec * NS_PER_SEC)
             return
         job.looks_first = False
-        if found is not None and job in lane.waiting:
+        if found is None or job not in lane.waiting:
+            return
+        if found.client_order_id in self._ids(job, job.attempts):
+            self._shows(lane, job, found.client_order_id)
+        else:
             lane.waiting.remove(job)
             reason = f"the exchange shows its order {found.exchange_order_id}, which this journal does not know of"
             self._refuse(job, CopyState.FAILED, "sent_before", reason)
             self._on_forgotten(reason)
+
+    def _ids(self, job: Job, attempts: int) -> list[ClientOrderId]:
+        return [client_order_id(self._install_tag, job.copy_id, n) for n in range(1, attempts + 1)]
+
+    def _spoke(self, account_id: AccountId, client_id: str) -> None:
+        """A stream told of an order that nobody asks about: does its answer say, or will it, that there is none?"""
+        lane = self._lanes.get(account_id)
+        if lane is None:
+            return
+        for job in (lane.active, *lane.waiting):
+            if job is None or not is_id_of(client_id, self._install_tag, job.copy_id):
+                continue
+            if job.state is CopyState.SUBMITTING:
+                job.is_heard = True
+            elif job.state is CopyState.NOT_SENT:
+                self._shows(lane, job, client_id)
+            return
+
+    def _shows(self, lane: Lane, job: Job, client_id: str) -> None:
+        """A copy that waits for its second attempt is at the exchange already: nothing more of it is sent."""
+        lane.waiting.remove(job)
+        self._move(job, CopyState.UNKNOWN, kind="shown_after_all", reason=SHOWN_TEXT)
+        self._evidence(job, "unknown", SHOWN_TEXT)
+        self._publish(job, "shown_after_all", SHOWN_TEXT)
+        self._ask_about(job, accepted=False)
+        self._settler.nudge(client_id)
 
     def _wake(self, lane: Lane) -> None:
         # Not `self._ready.add` itself: the set is another one by the time the timer is due.
@@ -400,9 +432,10 @@ class Dispatcher:
             return True
         if self._is_unsure(lane, job, follower):
             return True  # until the exchange states it; the deadline bounds the waiting
-        return not job.read_since_ns and self._balances.needs_reading(
-            lane.account_id, self._settings.max_balance_age_sec
-        )
+        max_age_sec = self._settings.max_balance_age_sec
+        # What was read for it is young enough for as long as any figure; it may have waited since.
+        was_read = self._clock.monotonic_ns() - job.read_since_ns < max(max_age_sec, 1) * NS_PER_SEC
+        return not (job.read_since_ns and was_read) and self._balances.needs_reading(lane.account_id, max_age_sec)
 
     def _is_unsure(self, lane: Lane, job: Job, follower: Follower) -> bool:
         """Whether a figure may count a fill twice, or was never stated: what is pushed may speak of one asset only."""
@@ -499,6 +532,7 @@ class Dispatcher:
             return  # answered before, or given up as overdue: the settler asks
         if left_ns is not None:
             job.clocked("sent", left_ns)
+        outcome = _believed(outcome, prepared, has_left=left_ns is not None, is_heard=job.is_heard)
         if isinstance(outcome, OrderAck):
             job.clocked("accepted", at_ns)
             self._accepted(lane, job, outcome)
@@ -588,6 +622,8 @@ class Dispatcher:
         self._evidence(job, "unknown", f"{error.kind}: {error.message}")  # its row will say how it ended
         self._publish(job, error.kind, f"not known yet, the exchange is being asked: {error.message}")
         self._ask_about(job, accepted=False)
+        if job.is_heard and job.prepared is not None:
+            self._settler.nudge(job.prepared.order.client_order_id)
 
     def _overdue(self, lane: Lane, job: Job, attempt: int) -> None:
         if lane.active is job and job.state is CopyState.SUBMITTING and job.attempts == attempt:
@@ -831,6 +867,22 @@ class Dispatcher:
             data |= {"computed": plain_fraction(computed, 12), "asset": asset}
         text = f"{job.account_name} {job.side} {job.state}" + (f": {reason}" if reason else "")
         self._feed.publish("copy", text, **data)
+
+
+def _believed(
+    outcome: OrderAck | CopytradeError, prepared: PreparedOrder, *, has_left: bool, is_heard: bool
+) -> OrderAck | CopytradeError:
+    """Return an attempt's outcome, or that it is not known where the answer contradicts what is known besides."""
+    if isinstance(outcome, OrderAck):
+        ids = {outcome.client_order_id, outcome.report.client_order_id if outcome.report else outcome.client_order_id}
+        if ids != {prepared.order.client_order_id}:
+            return OutcomeUnknown("the answer is about another order", kind="unreadable_answer")
+    elif is_heard:
+        return OutcomeUnknown(f"{SHOWN_TEXT} ({outcome.message})", kind="shown_after_all")
+    elif isinstance(outcome, NotSent) and has_left and not outcome.code:
+        # Only the exchange's own answer, which has a code, can say that of an order whose bytes were handed over.
+        return OutcomeUnknown(f"the order had left when it failed: {outcome.message}", kind="no_answer")
+    return outcome
 
 
 def _as_ours(error: Exception) -> CopytradeError:

@@ -33,6 +33,7 @@ class Job:
     not_before_ns: int = 0
     read_since_ns: int = 0  # its figures must have been read after this
     clock_refused_ns: int = 0  # the exchange's clock must have been measured after this
+    is_heard: bool = False  # the account's stream told of its order: it exists, whatever the answer says
     unknown_ns: int = 0  # since when nobody knows what became of it
     prepared: PreparedOrder | None = None
     key_fingerprint: str = ""

@@ -78,6 +78,11 @@ def client_order_id(tag: str, copy_id: str, attempt: int) -> ClientOrderId:
     return ClientOrderId(f"ct{tag}{copy_id}-{attempt}")
 
 
+def is_id_of(client_id: str, tag: str, copy_id: str) -> bool:
+    """Return whether an attempt of this copy is sent with this client order id."""
+    return client_id.rpartition("-")[0] == f"ct{tag}{copy_id}"
+
+
 def order_row(
     leader: Leader, symbol: Symbol, order: FoldedOrder, decision: Decision, wall_ms: int, heard_exchange_ms: int | None
 ) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from ..clock import NS_PER_SEC, Clock, ExchangeClock
 from ..connector import Connector
-from ..errors import AuthenticationFailed, CopytradeError, RateLimited
+from ..errors import AuthenticationFailed, CopytradeError, OutcomeUnknown, RateLimited
 from ..model import ClientOrderId, ExchangeOrderId, OrderReport
 from ..workers import OnDeath, Ticker
 from .jobs import Job
@@ -122,15 +122,16 @@ class Settler:
                 self._by_client_id[attempt.client_order_id] = case
         self._schedule(case, (ACKED_PAUSES_SEC if case.accepted else UNKNOWN_PAUSES_SEC)[0])
 
-    def nudge(self, client_order_id: str) -> None:
-        """A stream spoke of this order: ask now."""
+    def nudge(self, client_order_id: str) -> bool:
+        """A stream spoke of this order: ask now. False: nobody asks about it (any more)."""
         with self._lock:
             case = self._by_client_id.get(client_order_id)
             if case is None or case.closed:
-                return
+                return False
             case.heard = case.nudged = True
         if not case.busy:
             self._schedule(case, 0)
+        return True
 
     def look_now(self, client_order_id: str) -> bool:
         """There is a sign, but no proof, that this order exists: ask now. False: nobody asks about it (any more)."""
@@ -205,8 +206,12 @@ class Settler:
     def _look_up(self, case: Case) -> OrderReport | None:
         for attempt in reversed(case.attempts):
             report = case.connector.find_order(attempt.client_order_id, case.exchange_order_id)
-            if report is not None:
-                return report
+            if report is None:
+                continue
+            if report.client_order_id not in {each.client_order_id for each in case.attempts}:
+                # Of the exchange's own ids one may be another order's; only ours can tell.
+                raise OutcomeUnknown("the answer is about another order", kind="unreadable_answer")
+            return report
         return None
 
     def _found(self, case: Case, report: OrderReport) -> None:

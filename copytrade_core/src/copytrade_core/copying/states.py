@@ -7,7 +7,7 @@
        |            |    \\------> UNKNOWN --(found)--> ACKED | FILLED | PARTLY_FILLED | REJECTED
        |            |                  \\--(absence proven)--> FAILED
        |            |                   \\-(not decidable in time)--> NEEDS_PERSON
-       |            \\--> NOT_SENT --> SUBMITTING once more, else FAILED
+       |            \\--> NOT_SENT --> SUBMITTING once more, else FAILED; UNKNOWN if it shows all the same
        \\--> SKIPPED | STALE | FAILED (nothing was ever sent)
 
 A final state is left only when the exchange proves it wrong (an order that shows or executes after its fence): the
@@ -25,7 +25,7 @@ _SETTLED = {S.FILLED, S.PARTLY_FILLED, S.REJECTED}
 MOVES: dict[S, frozenset[S]] = {
     S.PLANNED: frozenset({S.SUBMITTING, S.SKIPPED, S.STALE, S.FAILED}),
     S.SUBMITTING: frozenset({S.ACKED, S.UNKNOWN, S.NOT_SENT, S.FAILED, *_SETTLED}),
-    S.NOT_SENT: frozenset({S.SUBMITTING, S.FAILED}),
+    S.NOT_SENT: frozenset({S.SUBMITTING, S.FAILED, S.UNKNOWN}),
     # An accepted order that filled nothing before the book ran out ends REJECTED; one that vanishes, UNKNOWN.
     S.ACKED: frozenset({S.UNKNOWN, S.NEEDS_PERSON, *_SETTLED}),
     S.UNKNOWN: frozenset({S.ACKED, S.FAILED, S.NEEDS_PERSON, *_SETTLED}),

@@ -13,17 +13,34 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, bindparam, func, select
+from sqlalchemy import (
+    Connection,
+    Label,
+    Row,
+    ScalarSelect,
+    Select,
+    Update,
+    bindparam,
+    case,
+    func,
+    select,
+)
 
 from ..clock import wall_text
 from ..codec import to_wire
-from ..copying.states import sources_of
+from ..copying.states import MAX_ATTEMPTS, sources_of
 from ..model import AccountId, Environment, Fill, OrderReport, Side
 from ..views import FINAL_STATES, CopyState, CopyView, GapOutcome, GapView, LeaderOrderState, LeaderOrderView
 from .schema import attempts, copies, evidence, fills, frames, gaps, leader_orders, meta
 
 # What a person may have copied after all: nothing of these was executed.
 DECIDABLE = (CopyState.FAILED, CopyState.STALE)
+
+# Kinds of evidence that say what a person decided, and when.
+ASKED = "asked"
+COPIED_AGAIN = "copied_again"
+LEFT = "left"
+SETTLED = "settled"
 
 LOOKED_UP_ONE_BY_ONE = 200  # accounts; beyond it one pass over all copies is quicker
 
@@ -94,7 +111,7 @@ def claim(connection: Connection, claims: Sequence[Claim], wall_ms: int) -> set[
             copies.c.id.in_(wanted), copies.c.state.in_(sources_of(CopyState.SUBMITTING))
         )
     )
-    taken = [wanted[row.id] for row in found if row.attempts == wanted[row.id].n - 1]
+    taken = [wanted[row.id] for row in found if row.attempts == wanted[row.id].n - 1 < MAX_ATTEMPTS]
     if taken:
         # One statement for all followers of a burst: it stands between the leader's report and the orders.
         connection.execute(
@@ -193,6 +210,7 @@ def executed(
     **values: Any,
 ) -> bool:
     """Write an order's final state with all its fills. Returns False where the copy was final already."""
+    found = {fill.trade_id: fill for fill in report.fills}  # pages overlap: one may be listed twice
     moved = move(
         connection,
         copy_id,
@@ -200,13 +218,13 @@ def executed(
         wall_ms,
         filled_base=report.filled_base,
         filled_quote=report.filled_quote,
-        commissions={asset: format(amount, "f") for asset, amount in commissions(report.fills).items()},
+        commissions={asset: format(amount, "f") for asset, amount in commissions(found.values()).items()},
         exchange_order_id=report.exchange_order_id,
         latency_ms=dict(latency),
         **values,
     )
-    if moved and report.fills:
-        connection.execute(fills.insert(), [{"copy_id": copy_id, **_fill_row(fill)} for fill in report.fills])
+    if moved and found:
+        connection.execute(fills.insert(), [{"copy_id": copy_id, **_fill_row(fill)} for fill in found.values()])
     return moved
 
 
@@ -412,7 +430,9 @@ def order_views(connection: Connection, statement: Select[Any]) -> list[LeaderOr
     orders = list(connection.execute(statement))
     by_order: dict[int, list[Row[Any]]] = {order.id: [] for order in orders}
     rows = connection.execute(
-        select(copies).where(copies.c.leader_order_id.in_(by_order)).order_by(copies.c.account_name, copies.c.id)
+        select(copies, *_decision_times())
+        .where(copies.c.leader_order_id.in_(by_order))
+        .order_by(copies.c.account_name, copies.c.id)
     )
     for row in rows:
         by_order[row.leader_order_id].append(row)
@@ -431,6 +451,25 @@ def order_summaries(connection: Connection, statement: Select[Any]) -> list[Lead
     for order_id, state, count in counted:
         tallies[order_id][state] = count
     return [replace(_order_view(order, ()), tally=tallies[order.id]) for order in orders]
+
+
+def _copies_with_sums() -> Select[Any]:
+    """Select copies with what a view shows besides: the leader's sums, and when people decided."""
+    orders = leader_orders.c
+    sums = orders.filled_base.label("leader_base"), orders.filled_quote.label("leader_quote")
+    return select(copies, *sums, *_decision_times()).join(leader_orders, copies.c.leader_order_id == orders.id)
+
+
+def _decision_times() -> tuple[Label[Any], Label[Any]]:
+    """Return the columns ``asked_ms`` and ``decided_ms``. Evidence tells the times; it is read only if need be."""
+
+    def newest(kinds: Collection[str]) -> ScalarSelect[Any]:
+        found = select(func.max(evidence.c.wall_ms)).where(evidence.c.copy_id == copies.c.id)
+        return found.where(evidence.c.kind.in_(kinds)).correlate(copies).scalar_subquery()
+
+    asked = case((copies.c.asked_by != "", newest((ASKED,))), else_=None)
+    decided = case((copies.c.decided_by != "", newest((COPIED_AGAIN, LEFT, SETTLED))), else_=None)
+    return asked.label("asked_ms"), decided.label("decided_ms")
 
 
 def latest_orders(limit: int, before: str | None = None) -> Select[Any]:
@@ -453,14 +492,7 @@ def copy_views(
     undecided: bool = False,
 ) -> list[CopyView]:
     """Return copies, newest leader order first."""
-    statement = (
-        select(
-            copies, leader_orders.c.filled_base.label("leader_base"), leader_orders.c.filled_quote.label("leader_quote")
-        )
-        .join(leader_orders)
-        .order_by(copies.c.leader_order_id.desc(), copies.c.id)
-        .limit(limit)
-    )
+    statement = _copies_with_sums().order_by(copies.c.leader_order_id.desc(), copies.c.id).limit(limit)
     if account_id is not None:
         statement = statement.where(copies.c.account_id == account_id)
     if state is not None:
@@ -484,10 +516,7 @@ def last_copies_of(connection: Connection, account_ids: Collection[str]) -> dict
     if len(account_ids) > LOOKED_UP_ONE_BY_ONE:
         return {each: copy for each, copy in last_copies(connection).items() if each in account_ids}
     statement = (
-        select(
-            copies, leader_orders.c.filled_base.label("leader_base"), leader_orders.c.filled_quote.label("leader_quote")
-        )
-        .join(leader_orders)
+        _copies_with_sums()
         .where(copies.c.account_id == bindparam("account"))
         .order_by(copies.c.leader_order_id.desc(), copies.c.ordinal.desc())
         .limit(1)
@@ -503,10 +532,7 @@ def last_copies(connection: Connection) -> dict[str, CopyView]:
     )
     newest_of = per_account.subquery()
     statement = (
-        select(
-            copies, leader_orders.c.filled_base.label("leader_base"), leader_orders.c.filled_quote.label("leader_quote")
-        )
-        .join(leader_orders)
+        _copies_with_sums()
         .join(
             newest_of,
             (newest_of.c.account_id == copies.c.account_id) & (newest_of.c.newest == copies.c.leader_order_id),
@@ -519,17 +545,7 @@ def last_copies(connection: Connection) -> dict[str, CopyView]:
 def one_copy(connection: Connection, copy_id: str) -> Row[Any] | None:
     """Return a copy with its leader order's share, identity and sums."""
     orders = leader_orders.c
-    statement = (
-        select(
-            copies,
-            orders.share,
-            orders.created_ms,
-            orders.filled_base.label("leader_base"),
-            orders.filled_quote.label("leader_quote"),
-        )
-        .join(leader_orders)
-        .where(copies.c.id == copy_id)
-    )
+    statement = _copies_with_sums().add_columns(orders.share, orders.created_ms).where(copies.c.id == copy_id)
     return connection.execute(statement).first()
 
 
@@ -553,7 +569,8 @@ def copy_again(connection: Connection, failed: Row[Any], copy_id: str, by: str, 
             updated_wall_ms=wall_ms,
         )
     )
-    note(connection, failed.id, wall_ms, "copied_again", f"as {copy_id}, asked by {by}")
+    note(connection, failed.id, wall_ms, COPIED_AGAIN, f"as {copy_id}, asked by {by}")
+    note(connection, copy_id, wall_ms, ASKED, f"by {by}, in place of {failed.id}")
     return True
 
 
@@ -561,7 +578,7 @@ def leave(connection: Connection, copy_id: str, by: str, wall_ms: int) -> bool:
     """Note who decided that a copy is not made up for; False where somebody had decided about it before."""
     if not _decide(connection, copy_id, by):
         return False
-    note(connection, copy_id, wall_ms, "left", f"by {by}")
+    note(connection, copy_id, wall_ms, LEFT, f"by {by}")
     return True
 
 
@@ -575,7 +592,12 @@ def _decide(connection: Connection, copy_id: str, by: str) -> bool:
 
 
 def decide_share(
-    connection: Connection, order_id: int, values: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    connection: Connection,
+    order_id: int,
+    values: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    by: str,
+    wall_ms: int,
 ) -> bool:
     """Give an undecided leader order its share and its rows; False where it is not undecided (any more)."""
     statement = (
@@ -586,7 +608,9 @@ def decide_share(
     if connection.execute(statement).rowcount != 1:
         return False
     if rows:
-        connection.execute(copies.insert(), [{**row, "leader_order_id": order_id} for row in rows])
+        connection.execute(copies.insert(), [{**row, "leader_order_id": order_id, "asked_by": by} for row in rows])
+    for row in rows:
+        note(connection, row["id"], wall_ms, ASKED, f"by {by}, who gave the share")
     return True
 
 
@@ -674,7 +698,9 @@ def _copy_view(row: Row[Any], leader_base: Decimal, leader_quote: Decimal) -> Co
         attempts=row.attempts,
         latency_ms=row.latency_ms,
         asked_by=row.asked_by,
+        asked_at=wall_text(row.asked_ms) if row.asked_ms else "",
         decided_by=row.decided_by,
+        decided_at=wall_text(row.decided_ms) if row.decided_ms else "",
         is_open=row.state in DECIDABLE and not row.decided_by,
         updated=wall_text(row.updated_wall_ms),
     )
