@@ -123,6 +123,8 @@ def kinds_in(file: str, tree: ast.Module, errors: frozenset[str]) -> Iterator[st
                 elif name == "_KINDS" and isinstance(value, ast.Dict):
                     for each in value.values:
                         yield from literals(each)
+                elif name.isupper():  # a constant may be a kind by whatever name: one that is in the table is
+                    yield from (word for word in literals(value) if word in kinds.all_kinds())
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(key, ast.Constant) and key.value in BY_NAME:
