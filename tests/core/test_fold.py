@@ -269,3 +269,14 @@ def test_an_order_that_only_rest_tells_of_is_placed_behind_the_one_before_it():
 
     assert found.moment > Moment(1001, 9000)
     assert found.moment < Moment(1001, 9001)
+
+
+def test_reports_of_an_order_that_rest_told_of_first_do_not_move_it():
+    """What it did to the balances stays where it was placed: else no figure from after it would be known as one."""
+    fold = Fold()
+    report = order_report("web7", base=1, quote=100, created_ms=1000, updated_ms=1001, order_id="7")
+    order = fold.read_back(report, "BTCUSDT", "MARKET", 30, 4, "gap").order
+
+    tell(fold, life("7", [(1, 100)]))
+
+    assert order.last == Moment(1001, 0, 7)

@@ -180,7 +180,9 @@ class Fold:
         if new_base:
             order.filled_base, order.filled_quote = base, quote
         order.first = min(order.first, moment) if order.first.time_ms else moment
-        order.last = max(order.last, moment)
+        if not order.status.is_final:
+            # What comes after the end did nothing to the balances: the place of what did stays as it is.
+            order.last = max(order.last, moment)
         if status.is_final and not order.status.is_final:
             order.status = status
             order.final_heard_ns = heard_ns

@@ -36,6 +36,7 @@ PROOF_SEC = 6.0
 REMEMBER_EVERY_SEC = 5.0
 READ_EVERY_SEC = 45.0
 UNEXPLAINED_SEC = 3.0  # for the stream to tell of what REST's balances show already
+UNTOLD_SEC = 1.0  # for the stream to tell of an order that was placed while the orders were read
 LOOK_BACK_MS = 5 * 60 * 1000
 LOOK_AGAIN_SEC = 10.0  # the listing comes from a database that may lag
 LOOKS = 6  # at most, while the balances are not explained by what was found
@@ -373,6 +374,12 @@ class GapRecovery:
     ) -> None:
         self._is_reading = False
         self._failures = 0
+        if outages == self._outages and self.is_caught_up:
+            # What was placed since, the streams tell of; this is only quicker. If they do not, it is read again.
+            early = [report for report in orders if report.created_ms >= started_ms]
+            orders = [report for report in orders if report.created_ms < started_ms]
+            if any(self._hearing.is_unheard(report) for report in early):
+                self._mailbox.later(UNTOLD_SEC, self.catch_up)
         self.take_found(orders)
         # An order placed between the two reads is in the balance and not in the list. A stream that lives tells of it;
         # one that does not must not have it forgotten with the balance that is taken over here.
