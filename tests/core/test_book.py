@@ -492,9 +492,11 @@ def test_an_undecided_order_gets_its_share_once(journal):
 
     def decide(copy_id):
         values = {"state": LeaderOrderState.COPIED.value, "share": Fraction(1, 3)}
-        return journal.write(lambda connection: rows.decide_share(connection, order_id, values, [a_row(copy_id)], "olga", 7))
+        rows_of = [a_row(copy_id)]
+        return journal.write(lambda connection: rows.decide_share(connection, order_id, values, rows_of, "olga", 7))
 
     assert [decide("c1"), decide("c2")] == [True, False]
     with journal.reading() as connection:
         (view,) = rows.order_views(connection, rows.one_order(order_id))
     assert (view.share, [copy.id for copy in view.copies]) == (Fraction(1, 3), ["c1"])
+    assert (view.copies[0].asked_by, view.copies[0].asked_at) == ("olga", "1970-01-01T00:00:00.007Z")
