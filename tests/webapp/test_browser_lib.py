@@ -117,7 +117,8 @@ def test_only_the_seen_rows_of_a_long_list_exist(page):
 
 
 ROWS = [
-    {"id": "1", "name": "Bo 10", "exchange": "binance", "env": "test", "state": "ACTIVE", "freeUSDT": "9.5", "error": ""},
+    {"id": "1", "name": "Bo 10", "exchange": "binance", "env": "test", "state": "ACTIVE", "freeUSDT": "9.5",
+     "error": ""},
     {"id": "2", "name": "bo 9", "exchange": "bitget", "env": "demo", "state": "PAUSED", "freeUSDT": "10", "error": ""},
     {"id": "3", "name": "Al", "exchange": "binance", "env": "test", "state": "DISABLED", "freeUSDT": None,
      "error_kind": "invalid_key", "error": "refused"},
@@ -146,7 +147,8 @@ def test_accounts_are_searched_and_sorted(page, wish, ids):
 @pytest.mark.parametrize(
     ("text", "share"),
     [
-        ("25 %", "25/100"), ("25", "25/100"), ("12.5%", "125/1000"), ("1/4", "1/4"), ("100", "100/100"), ("0.0001", "1/1000000"),
+        ("25 %", "25/100"), ("25", "25/100"), ("12.5%", "125/1000"), ("1/4", "1/4"), ("100", "100/100"),
+        ("0.0001", "1/1000000"),
         ("0", ""), ("100.1", ""), ("5/4", ""), ("1/0", ""), ("-5", ""), ("abc", ""), ("", ""), ("٥", ""), ("1e1", ""),
     ],
 )  # fmt: skip
@@ -187,8 +189,9 @@ def test_the_table_speaks_as_the_server_does(page):
     table = {name: {"sentence": kind.zh, "remedy": kind.do_zh} for name, kind in kinds.all_kinds().items()}
     words = {code: kinds.word(code, "zh") for code in ("BUY", "SELL", "FAILED", "FILLED")}
     figures = {
-        "name": "小王", "account": "小王", "side": "SELL", "state": "FAILED", "reason_kind": "wrong_secret", "reason": "x",
-        "label": "bitget", "filled_base": "0.5", "base": "BTC", "share_percent": "12.5", "halt_kind": "clock:bitget",
+        "name": "小王", "account": "小王", "side": "SELL", "state": "FAILED", "reason_kind": "wrong_secret",
+        "reason": "x", "label": "bitget", "filled_base": "0.5", "base": "BTC", "share_percent": "12.5",
+        "halt_kind": "clock:bitget",
     }  # fmt: skip
     script = """async ([table, words, kinds, figures]) => {
         const { sentences } = await import("/js/lib/sentences.js");

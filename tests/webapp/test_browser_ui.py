@@ -18,7 +18,6 @@ from copytrade_core import CopyTrader, Settings, Vault
 from copytrade_core.control.server import ControlServer
 from copytrade_core.plugins import Plugins
 from copytrade_core.sim import RunningSimulators, running_simulators
-from copytrade_core.views import CopyState
 from memory_exchange import until
 from panel_process import RunningPanel, free_port, running_panel
 from sim_engine import MASTER_KEY

@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 STATIC = HERE / "static"
 TRANSLATIONS = HERE / "translations"
 LANGUAGE_COOKIE = "copytrade_lang"
+# Modules of other pages.
+ALONE = frozenset({"login", "offline", "theme"})
 YEAR_SEC = 365 * 86_400
 # The word in addresses and cookie -> Babel's locale, and what HTML calls it. The first is for those who say nothing.
 LOCALES = {"zh": "zh_Hans_CN", "en": "en"}
@@ -40,6 +42,7 @@ def init_pages(app: Flask, settings: PanelSettings) -> None:
             "lang": language(),
             "html_lang": HTML_LANGUAGES[language()],
             "version": static_version(),
+            "modules": module_names(),
             "asset": lambda name: url_for("asset", version=static_version(), name=name),
             "base_asset": settings.base,
             "quote_asset": settings.quote,
@@ -129,6 +132,14 @@ def static_version() -> str:
             if path.is_file():
                 digest.update(str(path.relative_to(HERE)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
+
+
+@lru_cache
+def module_names() -> tuple[str, ...]:
+    """Return the modules of the panel's page: a browser that knows them all at once need not find them one by one."""
+    return tuple(
+        str(path.relative_to(STATIC)) for path in sorted((STATIC / "js").rglob("*.js")) if path.stem not in ALONE
+    )
 
 
 @lru_cache

@@ -106,7 +106,7 @@ export function sum(preview, copy) {
 }
 
 /** @param {any[]} rows */
-function sums(rows) {
+export function sums(rows) {
   return el(
     "div.list",
     {},

@@ -53,6 +53,7 @@ function filled(leader) {
     el("div.who", {}, exchangeName(store.exchanges, leader.exchange)),
     el("div.listens", {}, el(`span.pill.${leader.connected ? "good" : "bad"}`, {}, el("span.dot"), leader.connected ? _("listening") : _("not heard"))),
     reason ? el("div.note.bad", {}, el("p", {}, sentence(leader.error_kind, { reason: leader.error })), el("p.muted", {}, remedy(leader.error_kind))) : null,
+    (leader.warnings ?? []).map((/** @type {any} */ each) => el("div.note.warn", {}, el("p", {}, sentence(each.kind, { ...each, reason: each.text })), el("p.muted", {}, remedy(each.kind, each)))),
     el("dl.facts", {}, rows.flatMap((row) => (row ? [el("dt", {}, row[0]), el("dd", {}, row[1])] : []))),
   ];
 }

@@ -51,7 +51,7 @@ function strips() {
     return {
       title: where ? _("%(name)s: trading is halted", { name: where }) : _("Trading is halted"),
       text: `${sentence(halt.kind, { reason: halt.reason })} ${_("(since %(time)s)", { time: format.moment(halt.since) })}`,
-      ends: remedy(halt.kind, halt) || halt.ends_when,
+      ends: halt.until ? _("Ends at %(time)s", { time: format.moment(halt.until) }) : remedy(halt.kind, halt) || halt.ends_when,
       button: halt.kind === "restored" ? el("button.btn.btn-line.btn-small", { onclick: openRestored }, _("Reconcile…")) : null,
     };
   });
@@ -59,6 +59,9 @@ function strips() {
   if (leader && !leader.connected) {
     const reason = leader.error_kind || leader.error ? sentence(leader.error_kind, { reason: leader.error }) : "";
     found.push({ title: _("The leader is not heard"), text: [since(leader.gap_since), reason].filter(Boolean).join(_(": ")), ends: _("Its orders are read once it is back; those that are too old are shown here to be copied by hand.") });
+  }
+  if (status.starting) {
+    found.push({ tone: "warn", title: _("The engine is starting"), text: _("%(ready)s of %(accounts)s accounts are ready", { ready: format.count(status.starting.ready), accounts: format.count(status.starting.accounts) }) });
   }
   if (status.unsettled) {
     found.push({ tone: "warn", title: ngettext("%(num)s copy is being settled", "%(num)s copies are being settled", status.unsettled), text: _("The exchanges are being asked what became of them.") });
