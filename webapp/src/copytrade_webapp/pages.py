@@ -10,7 +10,7 @@ from typing import Any
 
 from babel.messages.pofile import read_po
 from flask import Flask, Response, abort, g, make_response, render_template, request, send_from_directory, url_for
-from flask_babel import Babel
+from flask_babel import Babel  # type: ignore[import-untyped]
 from werkzeug.wrappers import Response as AnyResponse
 
 from .settings import PanelSettings
@@ -136,10 +136,9 @@ def static_version() -> str:
 
 @lru_cache
 def module_names() -> tuple[str, ...]:
-    """Return the modules of the panel's page: a browser that knows them all at once need not find them one by one."""
-    return tuple(
-        str(path.relative_to(STATIC)) for path in sorted((STATIC / "js").rglob("*.js")) if path.stem not in ALONE
-    )
+    """Return the modules of the panel's page: a browser that knows them all need not find them one by one."""
+    paths = sorted((STATIC / "js").rglob("*.js"))
+    return tuple(str(path.relative_to(STATIC)) for path in paths if path.stem not in ALONE)
 
 
 @lru_cache
@@ -152,7 +151,7 @@ def _catalogue_json(lang: str) -> str:
             for message in read_po(file, locale=LOCALES[lang]):
                 if message.id and message.string and not message.fuzzy:
                     name = message.id[0] if isinstance(message.id, tuple) else message.id
-                    words[name] = list(message.string) if isinstance(message.string, tuple) else message.string
+                    words[str(name)] = list(message.string) if isinstance(message.string, tuple) else message.string
     return json.dumps({"lang": lang, "locale": HTML_LANGUAGES[lang], "words": words}, ensure_ascii=False)
 
 
