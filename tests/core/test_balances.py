@@ -65,6 +65,21 @@ def test_an_asset_that_a_push_leaves_out_is_unchanged(book):
     assert (free(book), free(book, "BTC")) == (400, 1)
 
 
+def test_a_push_of_one_asset_makes_no_older_figure_of_another_one_young(book, clock):
+    book.state("anna", snapshot(1000, complete=True, source=READ, USDT=500, BTC=1))
+    clock.advance(600)
+    book.stream("anna", True)
+    book.state("anna", snapshot(2000, USDT=400))
+
+    assert book.needs_reading("anna", 60)  # what happened to BTC while nothing was pushed is not known
+    assert book.figure("anna", "BTC").age_ms == 600_000
+    book.state("anna", snapshot(2000, complete=True, source=READ, USDT=400, BTC=2))
+    clock.advance(70)
+    book.state("anna", snapshot(3000, USDT=300))
+    assert not book.needs_reading("anna", 60)
+    assert book.figure("anna", "BTC").age_ms == 0
+
+
 def test_an_older_statement_that_comes_late_revives_nothing(book, clock):
     book.state("anna", snapshot(2000, USDT=400))
     clock.advance(10)

@@ -101,6 +101,39 @@ def test_work_is_done_in_the_order_it_was_handed_in(journal):
     assert done == list(range(100))
 
 
+def test_a_journal_that_cannot_keep_up_is_broken_so_that_nothing_is_left_out_in_silence(opened, path, monkeypatch):
+    monkeypatch.setattr("copytrade_core.store.journal.QUEUE_LIMIT", 3)
+    journal = opened(path)
+    go = held_up(journal)
+    kept = [journal.submit(remember(str(n))) for n in range(3)]
+
+    refused = journal.submit(remember("one too many"))
+
+    with pytest.raises(JournalError, match="keep up"):
+        refused.result(1)
+    assert [error.message for error in opened.broken] == [journal.broken.message]
+    go.set()
+    for future in kept:
+        with pytest.raises(JournalError):
+            future.result(5)
+
+
+@pytest.mark.parametrize("how", ["replaced", "moved away"])
+def test_a_file_that_is_taken_away_under_the_engine_breaks_the_journal(journal, opened, path, how):
+    journal.write(remember("a"))
+    other = path.with_name("other.db")
+    other.write_bytes(path.read_bytes())
+    if how == "replaced":
+        other.replace(path)
+    else:
+        path.rename(path.with_name("elsewhere.db"))
+
+    with pytest.raises(JournalError, match="moved or another put in its place"):
+        journal.write(remember("b"))
+
+    assert len(opened.broken) == 1
+
+
 def test_all_that_waits_is_committed_together(journal):
     commits = []
     event.listen(journal._engine, "commit", lambda connection: commits.append(1))

@@ -48,7 +48,7 @@ class SocketTimings:
 
     connect: float = 5.0
     handshake: float = 5.0
-    write: float = 2.0
+    write: float = 0.9  # a stop waits a second for whoever is writing
     probe_every: float = 3.0
     probe_answer: float = 2.0
     rotate_after: float = 23 * 3600.0  # Binance closes a connection after 24 h

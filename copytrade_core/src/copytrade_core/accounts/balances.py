@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from ..clock import NS_PER_MS, NS_PER_SEC, Clock
@@ -28,9 +28,15 @@ class Figure:
 @dataclass(slots=True)
 class _Account:
     ledger: BalanceLedger
-    confirmed_ns: int = 0  # when the exchange last stated any of its balances to us
+    confirmed_ns: int = 0  # when the exchange last told us of all its balances, or of some and pushes every change
+    stated_ns: dict[str, int] = field(default_factory=dict)  # when it last stated an asset's
     read_ns: int = 0
     stream_since_ns: int | None = None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether all was stated since pushes began: only then what a push leaves out is known to be unchanged."""
+        return self.stream_since_ns is not None and self.confirmed_ns >= self.stream_since_ns
 
 
 class BalanceBook:
@@ -51,9 +57,12 @@ class BalanceBook:
         now = self._clock.monotonic_ns()
         with self._lock:
             account = self._account(account_id)
+            was_read = snapshot.source is BalanceSource.READ
             if account.ledger.state(snapshot):
-                account.confirmed_ns = now
-            if snapshot.source is BalanceSource.READ:
+                account.stated_ns.update((balance.asset, now) for balance in snapshot.balances)
+                if was_read or snapshot.complete or account.is_followed:
+                    account.confirmed_ns = now
+            if was_read:
                 account.read_ns = now
         self._on_change(account_id)
 
@@ -166,7 +175,8 @@ class BalanceBook:
         newest = account.ledger.newest(asset)
         assert newest is not None
         source = BalanceSource.FILLS if account.ledger.has_deltas_after_newest(asset) else newest.source
-        age_ms = (self._clock.monotonic_ns() - account.confirmed_ns) // NS_PER_MS
+        stated_ns = max(account.confirmed_ns, account.stated_ns.get(asset, 0))
+        age_ms = (self._clock.monotonic_ns() - stated_ns) // NS_PER_MS
         return Figure(free=free, age_ms=age_ms, source=source)
 
 

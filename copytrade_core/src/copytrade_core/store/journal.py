@@ -62,6 +62,7 @@ class Journal:
         self._engine = self._connect(url, read_only=False)
         self._readers = self._connect(url, read_only=True)
         self._epoch = self._take_over()
+        self._file = _file_of(self._engine.url.database) if self._is_sqlite else None
         self._last_write_sec = 0.0
         self._thread = threading.Thread(target=self._write, name="journal-writer", daemon=True)
         self._thread.start()
@@ -109,12 +110,15 @@ class Journal:
                 future.set_exception(self._broken or JournalError("the journal is closed"))
                 return future
             try:
-                # A writer that is thousands of transactions behind is as good as broken: never wait here.
                 self._queue.put_nowait((work, future))
                 if urgent:
                     self._urgent.set()
+                return future
             except queue.Full:
-                future.set_exception(JournalError("the journal cannot keep up"))
+                pass
+        # A writer that is thousands of transactions behind is as good as broken; what is left out here never comes.
+        self._break(JournalError("the journal cannot keep up; is the disk slow, or full?"))
+        future.set_exception(self._broken)
         return future
 
     def write(self, work: Work[T], timeout_sec: float = 10) -> T:
@@ -285,6 +289,18 @@ class Journal:
         epoch = connection.execute(row).scalar()
         if epoch != self._epoch:
             raise JournalError("another engine has taken this journal over")
+        if self._file is not None and _file_of(self._engine.url.database) != self._file:
+            # What is written from now on would be in a file without a name, and gone with this process.
+            raise JournalError("the journal's file was moved or another put in its place while the engine ran")
+
+
+def _file_of(path: str | None) -> tuple[int, int] | None:
+    """Return which file *path* names now; ``None``: none."""
+    try:
+        found = Path(path or "").stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager
