@@ -72,12 +72,27 @@ def test_a_unified_order_reports_what_was_filled_not_what_was_asked(payload):
 
 def test_fees_are_positive_whatever_the_family_says(payload):
     classic = parse.classic_fill(data(payload("classic_fills"))[0])
-    unified = parse.unified_fill(data(payload("unified_fills"))["list"][0])
+    (unified,) = parse.unified_fills(data(payload("unified_fills"))["list"][0])
 
     assert (classic.commission, classic.commission_asset) == (D("0.0000007"), "BTC")
     assert (unified.commission, unified.commission_asset) == (D("0.00000744"), "BTC")
     assert (classic.base_quantity, classic.quote_amount) == (D("0.0007"), D("9.1"))
     assert (unified.trade_id, unified.quote_amount) == ("900", D("99.853356"))
+
+
+def test_a_unified_fee_that_two_coins_share_is_all_there_and_changes_no_size(payload):
+    row = data(payload("unified_fills"))["list"][0]
+    fees = (("BTC", "0.00000372"), ("BGB", "-0.01"), ("BTC", "0.00000001"), ("USDT", "0"))
+    row["feeDetail"] = [{"feeCoin": coin, "fee": fee} for coin, fee in fees]
+
+    fills = parse.unified_fills(row)
+
+    assert [(fill.trade_id, fill.commission, fill.commission_asset) for fill in fills] == [
+        ("900", D("0.00000373"), "BTC"),
+        ("900/BGB", D("0.01"), "BGB"),
+    ]
+    assert sum(fill.base_quantity for fill in fills) == D("0.0372")
+    assert sum(fill.quote_amount for fill in fills) == D("99.853356")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -297,27 +297,36 @@ def classic_fill(row: Row) -> Fill:
     )
 
 
-def unified_fill(row: Row) -> Fill:
-    fee_coin, fee = _fee(row)
-    return Fill(
+def unified_fills(row: Row) -> list[Fill]:
+    """Return a fill; where its fee was taken of several coins (BGB pays a part), the others as fills without a size."""
+    fees: dict[str, Decimal] = {}
+    for fee in rows(row.get("feeDetail")):
+        coin = str(fee.get("feeCoin") or "")
+        fees[coin] = fees.get(coin, Decimal(0)) + abs(amount(fee, "fee", Decimal(0)))
+    (coin, commission), *others = fees.items() or [("", Decimal(0))]
+    whole = Fill(
         trade_id=text(row, "execId"),
         price=amount(row, "execPrice"),
         base_quantity=BaseQuantity(amount(row, "execQty")),
         quote_amount=QuoteAmount(amount(row, "execValue")),
-        commission=fee,
-        commission_asset=fee_coin,
+        commission=commission,
+        commission_asset=coin,
         time_ms=millis(row, "createdTime"),
     )
-
-
-def _fee(row: Row) -> tuple[str, Decimal]:
-    """Return the first coin of a ``feeDetail`` list and its total; a fee shared with BGB may name a second coin."""
-    fees = rows(row.get("feeDetail"))
-    if not fees:
-        return "", Decimal(0)
-    coin = str(fees[0].get("feeCoin") or "")
-    same_coin = [abs(amount(fee, "fee", Decimal(0))) for fee in fees if str(fee.get("feeCoin") or "") == coin]
-    return coin, sum(same_coin, Decimal(0))
+    no_base, no_quote = BaseQuantity(Decimal(0)), QuoteAmount(Decimal(0))
+    further = (
+        replace(
+            whole,
+            trade_id=f"{whole.trade_id}/{coin}",
+            base_quantity=no_base,
+            quote_amount=no_quote,
+            commission=commission,
+            commission_asset=coin,
+        )
+        for coin, commission in others
+        if commission
+    )
+    return [whole, *further]
 
 
 def classic_order_push(message: Row) -> list[ExecutionReport]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -100,7 +101,8 @@ class UnifiedAccount(AccountFamily):
             yield from self._pages(HISTORY_ORDERS, parse.unified_order, **common, **span)
 
     def fills(self, order_id: ExchangeOrderId) -> Iterator[Fill]:
-        return self._pages(FILLS, parse.unified_fill, category="SPOT", orderId=order_id)
+        pages = self._pages(FILLS, parse.unified_fills, category="SPOT", orderId=order_id)
+        return itertools.chain.from_iterable(pages)
 
     def _pages(self, route: Route, read: Callable[[parse.Row], T], **params: str) -> Iterator[T]:
         """Follow the cursor until a page is empty or names none."""

@@ -185,11 +185,14 @@ class BalanceChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
-    """One execution against one order, as the exchange reported it."""
+    """One execution against one order, as the exchange reported it.
+
+    A commission that was taken of two assets is told by two fills; the second one has no size.
+    """
 
     trade_id: str  # unique per symbol; the key for dropping duplicates
     price: Decimal  # in quote
-    base_quantity: BaseQuantity  # always positive; the order's side carries the sign
+    base_quantity: BaseQuantity  # never negative; the order's side carries the sign
     quote_amount: QuoteAmount
     commission: Decimal  # always positive
     commission_asset: str
