@@ -1,3 +1,4 @@
+import inspect
 import queue
 import threading
 import time
@@ -8,6 +9,7 @@ import pytest
 from copytrade_binance import gateway as gateway_module
 from copytrade_binance.api_socket import SocketTimings
 from copytrade_binance.gateway import BinanceGateway
+from copytrade_core.copying.gate import CopyGate
 from copytrade_core.errors import (
     AuthenticationFailed,
     InsufficientBalance,
@@ -325,3 +327,7 @@ def test_a_burst_of_a_hundred_leaves_at_once(ws_api, warm, orders, gate, outcome
     print(f"100 frames left in {left * 1000:.1f} ms, answered in {(time.perf_counter() - started) * 1000:.0f} ms")
     assert all(one.report.filled_quote == Decimal("99.0049") for one in found.values())
     assert left < 0.5
+
+
+def test_no_write_lasts_longer_than_a_stop_waits_for_it():
+    assert SocketTimings().write < inspect.signature(CopyGate.shut).parameters["wait_sec"].default
