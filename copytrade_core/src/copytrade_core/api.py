@@ -23,6 +23,7 @@ from .views import (
     GapView,
     LeaderOrderView,
     LeaderView,
+    MetricsView,
     PluginView,
     RestoredView,
     StatusView,
@@ -103,6 +104,10 @@ class TraderApi(ABC):
     @abstractmethod
     def status(self, with_followers: bool = True) -> StatusView:
         """Return the whole picture; without the followers it stays small however many there are."""
+
+    @abstractmethod
+    def metrics(self) -> MetricsView:
+        """Return what is watched over the months: counts, latencies, budgets, ages."""
 
     @abstractmethod
     def list_events(

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -56,6 +57,7 @@ from .store.vault import AccountRecord, LeaderRecord, Vault
 from .views import (
     AccountChanges,
     AccountView,
+    BudgetView,
     CopyPreview,
     CopyState,
     CopyView,
@@ -67,6 +69,7 @@ from .views import (
     LeaderOrderState,
     LeaderOrderView,
     LeaderView,
+    MetricsView,
     PluginView,
     RestoredView,
     StartingView,
@@ -440,6 +443,36 @@ class CopyTrader(TraderApi):
             needs_person=needs_person,
         )
 
+    def metrics(self) -> MetricsView:
+        with self._journal.reading() as connection:
+            copies = rows.count_all_states(connection)
+        leader, accounts = self.get_leader(), self._accounts.all()
+        oldest: dict[str, float] = {}
+        for follower in accounts:
+            if follower.refusal is None:
+                ages = [balance.age_sec for balance in self._balances.views(follower.id)]
+                oldest[follower.opened.label] = max([oldest.get(follower.opened.label, 0.0), *ages])
+        final = {state for state in CopyState if state.is_final}
+        needs_person = copies.get(CopyState.NEEDS_PERSON, 0)
+        return MetricsView(
+            running=self._vault.copying,
+            halted=bool(self._halts.all()),
+            leader_connections=leader.connections if leader else 0,
+            unsettled=sum(count for state, count in copies.items() if state not in final) - needs_person,
+            needs_person=needs_person,
+            journal_queue=self._journal.waiting,
+            journal_write_sec=self._journal.last_write_sec,
+            copies={state.value: count for state, count in copies.items()},
+            accounts=dict(Counter(follower.state.value for follower in accounts)),
+            latency=self._dispatcher.latencies.view(),
+            budgets=tuple(
+                BudgetView(exchange=opened.label, name=name, used=budget.used, limit=budget.limit)
+                for opened in self._exchanges.all()
+                for name, budget in opened.exchange.budgets().items()
+            ),
+            oldest_balance_sec=oldest,
+        )
+
     def list_events(
         self, limit: int = 50, before: str | None = None, with_copies: bool = True
     ) -> list[LeaderOrderView]:
@@ -607,6 +640,7 @@ class CopyTrader(TraderApi):
         now_ns, now_ms = self._clock.monotonic_ns(), watcher.now_ms()
         heard_ns = order.final_heard_ns
         heard_ms = None if now_ms is None or not heard_ns else now_ms - (now_ns - heard_ns) // NS_PER_MS
+        heard_after_ms = None if heard_ms is None else heard_ms - order.last.time_ms
         followers: Sequence[Follower] = ()
         if decision.state in (LeaderOrderState.COPIED, LeaderOrderState.STALE):
             followers = self._accounts.all()
@@ -621,7 +655,9 @@ class CopyTrader(TraderApi):
         except JournalError:
             return None  # halted; the order is found again after the restart
         self._dispatcher.planned(self._jobs(order_id, order, decision, copies, watcher, now_ns, now_ms))
-        self._publish_order(order_id, order, decision, heard_ms)
+        self._publish_order(order_id, order, decision, heard_after_ms)
+        if heard_after_ms is not None and order.source == "live":
+            self._dispatcher.latencies.saw({"heard": max(heard_after_ms, 0)})
         return order_id
 
     def _jobs(
@@ -650,7 +686,7 @@ class CopyTrader(TraderApi):
             if copy["state"] == CopyState.PLANNED and decision.share is not None
         ]
 
-    def _publish_order(self, order_id: int, order: FoldedOrder, decision: Decision, heard_ms: int | None) -> None:
+    def _publish_order(self, order_id: int, order: FoldedOrder, decision: Decision, age_ms: int | None) -> None:
         share = "" if decision.share is None else f", {float(decision.share):.4%} of the balance before it"
         pair, base = str(self._settings.symbol), self._settings.symbol.base
         missed = f" ({pair})" if decision.state is LeaderOrderState.STALE else ""
@@ -669,7 +705,7 @@ class CopyTrader(TraderApi):
             "pair": pair,
             "symbol": order.exchange_symbol,
             "order_type": order.order_type,
-            "age_sec": None if heard_ms is None else round(heard_ms / 1000),
+            "age_sec": None if age_ms is None else round(age_ms / 1000),
             "reason_kind": decision.reason_kind,
             "reason": decision.reason,
         }

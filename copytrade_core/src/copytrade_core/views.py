@@ -317,6 +317,43 @@ class StatusView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistogramView:
+    """How many took at most so many seconds (cumulative, by the bound as text), how many there were, and their sum."""
+
+    buckets: dict[str, int]
+    count: int
+    sum_sec: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetView:
+    """One limit of an exchange: what was used of it in the window that ends now."""
+
+    exchange: str
+    name: str
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsView:
+    """What is watched over the months; counters begin with the journal (copies) or the engine (latency)."""
+
+    running: bool
+    halted: bool
+    leader_connections: int
+    unsettled: int
+    needs_person: int
+    journal_queue: int  # transactions that wait to be written
+    journal_write_sec: float  # how long the newest one took, its sync included
+    copies: dict[str, int]  # by state
+    accounts: dict[str, int]  # by state
+    latency: dict[str, HistogramView]  # by step: heard, planned, sent, accepted, final
+    budgets: tuple[BudgetView, ...] = ()
+    oldest_balance_sec: dict[str, float] = field(default_factory=dict)  # by exchange, of its active followers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyView:
     """What the exchange said of an account's key, now."""
 
@@ -594,6 +631,25 @@ def warnings_json(warnings: Iterable[KeyWarning]) -> list[dict[str, Any]]:
     return [{"kind": warning.kind, "text": warning.text, **warning.data} for warning in warnings]
 
 
+def leader_json(leader: LeaderView) -> dict[str, Any]:
+    """Return the leader as the API shows it."""
+    return {
+        "exchange": leader.exchange,
+        "env": leader.env.value,
+        "uid": leader.uid,
+        "key_fingerprint": leader.key_fingerprint,
+        "connected": leader.connected,
+        "connections": leader.connections,
+        "last_event": leader.last_event,
+        "proof_age_sec": leader.proof_age_sec,
+        "gap_since": leader.gap_since,
+        "warnings": warnings_json(leader.warnings),
+        "error_kind": leader.error_kind,
+        "error": leader.error,
+        **{f"free{balance.asset}": balance.free for balance in leader.balances},
+    }
+
+
 def status_json(status: StatusView) -> dict[str, Any]:
     """Return the shape of ``GET /status``."""
     leader = status.leader
@@ -618,21 +674,7 @@ def status_json(status: StatusView) -> dict[str, Any]:
         "starting": None
         if status.starting is None
         else {"ready": status.starting.ready, "accounts": status.starting.accounts},
-        "leader": None
-        if leader is None
-        else {
-            "exchange": leader.exchange,
-            "env": leader.env.value,
-            "connected": leader.connected,
-            "connections": leader.connections,
-            "last_event": leader.last_event,
-            "proof_age_sec": leader.proof_age_sec,
-            "gap_since": leader.gap_since,
-            "warnings": warnings_json(leader.warnings),
-            "error_kind": leader.error_kind,
-            "error": leader.error,
-            **{f"free{balance.asset}": balance.free for balance in leader.balances},
-        },
+        "leader": None if leader is None else leader_json(leader),
         "followers": [account_json(account, base, quote) for account in status.followers],
         "recent_events": [book_json(order, rows=False) for order in status.recent_events],
         "unsettled": status.unsettled,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -25,12 +26,19 @@ def copytrade_command(*arguments: str, data_dir: Path | None = None) -> list[str
 class Child:
     """A process that prints one line of JSON when it is ready."""
 
-    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
-        """*name* is what it is called in sentences; *environ* replaces the environment."""
+    def __init__(
+        self, name: str, command: Sequence[str], environ: Mapping[str, str] | None = None, log: Path | None = None
+    ) -> None:
+        """
+        :param name: what it is called in sentences.
+        :param environ: replaces the environment.
+        :param log: what it says on standard error is added to this file; not given: it comes where ours goes.
+        """
         self.name = name
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environ
-        )
+        with contextlib.nullcontext() if log is None else log.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL, text=True, env=environ
+            )
         self._line = ""
         self._said = threading.Event()
         self._reader = threading.Thread(target=self._read, name=f"child-{name}", daemon=True)

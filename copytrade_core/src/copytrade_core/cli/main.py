@@ -25,7 +25,7 @@ from .simulate import simulate
 
 GROUP = "copytrade.commands"
 # Loaded when asked for, like those of other packages: it brings the whole engine and the simulators along.
-_DEMO = EntryPoint("demo", "copytrade_core.cli.demo:demo", GROUP)
+_OWN = {name: EntryPoint(name, f"copytrade_core.cli.{name}:{name}", GROUP) for name in ("demo", "drill")}
 
 
 class Copytrade(click.Group):
@@ -84,7 +84,7 @@ def _flush_quietly() -> None:
 
 def _entry_points() -> dict[str, EntryPoint]:
     others = {each.name: each for each in sorted(entry_points(group=GROUP), key=lambda entry: entry.value)}
-    return {**others, _DEMO.name: _DEMO}
+    return {**others, **_OWN}
 
 
 def _broken(entry_point: EntryPoint, error: Exception) -> click.Command:

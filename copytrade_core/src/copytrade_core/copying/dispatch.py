@@ -36,6 +36,7 @@ from ..errors import (
 from ..exchanges import Exchanges, OpenExchange
 from ..feed import Feed
 from ..halts import Halts
+from ..latencies import Latencies
 from ..model import (
     AccountId,
     BaseQuantity,
@@ -125,6 +126,7 @@ class Dispatcher:
         self._holds: dict[str, int] = {}  # exchange label -> monotonic ns until which nothing is sent there
         self._is_draining = False
         self._ours: deque[tuple[int, str, AccountId]] = deque()
+        self.latencies = Latencies()
         self._mailbox = Mailbox("dispatcher", clock, on_death)
         self._readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="size-reader")
         self._settler = Settler(
@@ -771,6 +773,7 @@ class Dispatcher:
         self, lane: Lane, job: Job, state: CopyState, kind: str, reason: str, report: OrderReport | None = None
     ) -> None:
         job.state = state
+        self.latencies.saw(job.latency_ms)
         self._release(lane, job)
         if report is not None and report.filled_base:
             self._accounts.read_soon(job.account_id)  # the exchange's own word on what the fills left

@@ -626,6 +626,12 @@ def leader_and_time(connection: Connection, order_id: int) -> tuple[str, int]:
     return leader_uid, created_ms
 
 
+def count_all_states(connection: Connection) -> dict[CopyState, int]:
+    """Return how many copies there are in each state, of all times."""
+    counted = connection.execute(select(copies.c.state, func.count()).group_by(copies.c.state))
+    return {CopyState(state): count for state, count in counted}
+
+
 def count_states(connection: Connection) -> dict[CopyState, int]:
     """Count the copies that are not final, by state."""
     found = connection.execute(

@@ -1,0 +1,197 @@
+"""What a drill holds the engine to: its closed books against the simulators' truth, by an oracle of its own.
+
+Nothing here uses the engine's sums: whole numbers instead of fractions (`audit.expected_size`), balances and executed
+orders as the simulated exchanges keep them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from .audit import PLACES, expected_size
+
+FINAL = frozenset({"FILLED", "PARTLY_FILLED", "REJECTED", "FAILED", "SKIPPED", "STALE"})
+EXECUTED = frozenset({"FILLED", "PARTLY_FILLED"})
+# Two statements of a balance that differ by less than this count as one (orders: the cross-check of shares).
+CLOSE = Fraction(1, 1000)
+ARRIVAL_MS = 300  # from the gate to the exchange's door, on one machine under load
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round of the drill did, as far as the checks must know it."""
+
+    began_ms: Mapping[str, int]  # exchange time by exchange
+    leader: str = "leader"
+    accounts: Mapping[str, str] = field(default_factory=dict)  # the simulators' id of an account -> its name here
+    touched: set[str] = field(default_factory=set)  # accounts on which somebody else traded or moved money
+    stopped_ms: list[tuple[int, int]] = field(default_factory=list)  # leader's exchange time: nothing may be sent
+    paused_ms: list[tuple[str, int, int]] = field(default_factory=list)  # account, from, to: likewise
+    skewed: bool = False  # clocks were moved: times of this round prove nothing
+
+
+def findings(
+    books: Sequence[Mapping[str, Any]],
+    truth: Mapping[str, Any],
+    requests: Sequence[Mapping[str, Any]],
+    this: Round,
+    tag: str,
+) -> list[str]:
+    """Return what is wrong with a round that has settled, in sentences; an empty list where all is well.
+
+    :param books: the leader orders with their rows, as ``events --json`` shows them; of this round or of more.
+    :param requests: what arrived at the exchanges, as ``/sim/requests`` shows it.
+    :param tag: the four characters by which this installation's orders are known.
+    """
+    accounts = truth["accounts"]
+    leader = accounts[this.leader]
+    began_ms = this.began_ms[leader["exchange"]]
+    placed = {
+        order["order_id"]: order
+        for order in leader["orders"]
+        if order["type"] == "MARKET" and order["symbol"] == "BTCUSDT" and order["created_ms"] >= began_ms
+    }
+    by_order = {
+        book["order_id"]: book for book in books if _ms(book) >= began_ms - 60_000 or book["order_id"] in placed
+    }
+    problems = [f"the leader's order {each} has no recorded decision" for each in placed if each not in by_order]
+    known: set[str] = set()
+    for order_id, order in placed.items():
+        if order_id in by_order:
+            problems += _book_problems(by_order[order_id], order, truth, this, known)
+    problems += _strangers(truth, books, this, tag)
+    problems += _sent_while_shut(requests, this, tag)
+    return problems
+
+
+def _book_problems(
+    book: Mapping[str, Any], order: Mapping[str, Any], truth: Mapping[str, Any], this: Round, known: set[str]
+) -> list[str]:
+    where = f"order {order['order_id']} ({book['type']})"
+    problems: list[str] = []
+    if book["state"] in ("COPIED", "STALE"):
+        problems += _share_problems(book, order, where, this)
+        for name in this.accounts.values():
+            firsts = [row for row in book["copies"] if row["account"] == name and not row["asked_by"]]
+            if len(firsts) != 1:
+                problems.append(f"{where}: {name} has {len(firsts)} rows")
+    for account_id, name in this.accounts.items():
+        rows = [row for row in book["copies"] if row["account"] == name]
+        executed = _executed(truth["accounts"][account_id], rows)
+        if len(executed) > 1:
+            problems.append(f"{where}: {name} executed {len(executed)} orders: DOUBLED")
+        for row in rows:
+            problems += _row_problems(row, book, order, truth["accounts"][account_id], where, this)
+    return problems
+
+
+def _share_problems(book: Mapping[str, Any], order: Mapping[str, Any], where: str, this: Round) -> list[str]:
+    is_buy = book["type"] == "BUY"
+    amount = Fraction(order["executed_quote" if is_buy else "executed_base"])
+    before = Fraction(order["free_quote_before" if is_buy else "free_base_before"])
+    told = Fraction(book["share"])
+    true = amount / before
+    if not is_buy and true >= Fraction(999, 1000):
+        true = Fraction(1)
+    if book["state"] == "COPIED" and abs(told - true) > CLOSE * true:
+        return [f"{where}: the share was {float(told):.6%}, {float(true):.6%} is right"]
+    return []
+
+
+def _row_problems(
+    row: Mapping[str, Any],
+    book: Mapping[str, Any],
+    order: Mapping[str, Any],
+    account: Mapping[str, Any],
+    where: str,
+    this: Round,
+) -> list[str]:
+    here = f"{where} on {row['account']}"
+    found = _executed(account, [row])
+    problems = []
+    if row["state"] not in FINAL and row["state"] != "NEEDS_PERSON":
+        problems.append(f"{here}: still {row['state']} ({row['reason']})")
+    if row["state"] != "FILLED" and not row["reason"]:
+        problems.append(f"{here}: {row['state']} without a reason")
+    if row["state"] in EXECUTED and not found:
+        problems.append(f"{here}: {row['state']}, but the exchange executed nothing")
+    if row["state"] in FINAL - EXECUTED and found:
+        problems.append(
+            f"{here}: {row['state']} ({row['reason']}), but the exchange executed {found[0]['order_id']}: LOST"
+        )
+    if not found:
+        return problems
+    placed, is_buy = found[0], book["type"] == "BUY"
+    sent = Decimal(placed["sent_quote" if is_buy else "sent_quantity"] or 0)
+    if placed["side"] != book["type"]:
+        problems.append(f"{here}: the wrong side was sent")
+    share = Fraction(book["share"])
+    places = PLACES[row["exchange"]][0 if is_buy else 1]
+    right = expected_size(str(share.numerator), str(share.denominator), str(row["free_before"]), places)
+    if sent != right or Decimal(row["sent"]) != sent:
+        problems.append(f"{here}: {sent} was sent, {right} is its share of {row['free_before']}: WRONG SIZE")
+    free = Decimal(placed["free_quote_before" if is_buy else "free_base_before"])
+    if Decimal(row["free_before"]) != free and account["id"] not in this.touched:
+        problems.append(f"{here}: sized by {row['free_before']} free, the exchange had {free}: WRONG BALANCE")
+    if row["state"] in EXECUTED:
+        for told, true in (("filled_base", "executed_base"), ("filled_quote", "executed_quote")):
+            if Decimal(row[told]) != Decimal(placed[true]):
+                problems.append(f"{here}: the book says {told} {row[told]}, the exchange {placed[true]}")
+    return problems
+
+
+def _executed(account: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the executed orders that carry the id of one of these copies, whichever attempt they were."""
+    ids = tuple(row["id"] for row in rows)
+    return [order for order in account["orders"] if ids and order["client_order_id"][6:26] in ids]
+
+
+def _strangers(truth: Mapping[str, Any], books: Sequence[Mapping[str, Any]], this: Round, tag: str) -> list[str]:
+    """Orders that carry our tag and that no book knows of."""
+    known = {row["id"] for book in books for row in book["copies"]}
+    problems = []
+    for account_id, name in this.accounts.items():
+        account = truth["accounts"][account_id]
+        since_ms = this.began_ms[account["exchange"]]
+        for order in account["orders"]:
+            ours = order["client_order_id"].startswith(f"ct{tag}") and order["created_ms"] >= since_ms
+            if ours and order["client_order_id"][6:26] not in known:
+                problems.append(f"{name} executed {order['client_order_id']}, of which no book knows")
+    return problems
+
+
+def _sent_while_shut(requests: Sequence[Mapping[str, Any]], this: Round, tag: str) -> list[str]:
+    problems: list[str] = []
+    if this.skewed:
+        return problems
+    for request in requests:
+        if not request["client_order_id"].startswith(f"ct{tag}") or "order" not in request["name"].lower():
+            continue
+        if not _places(request["name"]):
+            continue
+        at = request["t_ms"]
+        for began, ended in this.stopped_ms:
+            if began + ARRIVAL_MS < at < ended:
+                problems.append(f"{request['account']} was sent {request['client_order_id']} while copying was STOPPED")
+        for account, began, ended in this.paused_ms:
+            if request["account"] == account and began + ARRIVAL_MS < at < ended:
+                problems.append(f"{request['account']} was sent {request['client_order_id']} while it was PAUSED")
+    return problems
+
+
+def _places(name: str) -> bool:
+    return name in ("POST /api/v3/order", "order.place") or name.endswith("/trade/place-order")
+
+
+def secrets_in(text: str, secrets: Collection[str]) -> list[str]:
+    """Return the first characters of every secret that stands in *text*."""
+    return [f"{secret[:4]}..." for secret in secrets if len(secret) >= 8 and secret in text]
+
+
+def _ms(book: Mapping[str, Any]) -> int:
+    return int(datetime.fromisoformat(book["t"]).timestamp() * 1000)
