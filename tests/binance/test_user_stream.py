@@ -1,15 +1,22 @@
+import contextlib
 import queue
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from copytrade_binance.api_socket import SocketTimings
+from copytrade_binance.connector import BinanceExchange
 from copytrade_binance.user_stream import BinanceUserStream, StreamTimings
+from copytrade_core.accounts.budget import Budget
 from copytrade_core.connector import StreamDown, StreamUp
 from copytrade_core.errors import AuthenticationFailed, StreamInterrupted
 from copytrade_core.model import BalanceSnapshot, ExecutionReport
-from fake_binance import API_KEY, credentials, recorded, wait_until
+from fake_binance import API_KEY, a_context, credentials, recorded, wait_until
+from fakes import FakeClock, exchange_clock
 
 QUICK = SocketTimings(connect=1, handshake=1, write=1, probe_every=0.1, probe_answer=0.3)
 TIMINGS = StreamTimings(socket=QUICK, answer=1, add=5, overlap=0.2, backoff_first=0.02, backoff_longest=0.1)
@@ -393,8 +400,228 @@ def test_connects_stay_below_the_limit_of_the_address(exchange, ws_api, stream, 
     with pytest.raises(StreamInterrupted):
         stream.add(account())
 
-    wait_until(lambda: exchange.limits.connections.used == 8)  # streams may use 85 %
+    wait_until(lambda: exchange.limits.connections.used == 4)  # followers may use 45 %
 
     with pytest.raises(StreamInterrupted):
         stream.add(account(2))
+    assert exchange.limits.connections.used == 4
+
+
+def test_a_leaders_connects_stay_below_the_limit_as_well(exchange, ws_api, stream):
+    exchange.limits.connections.limit = 10
+    ws_api.on[SUBSCRIBE] = lambda line, request: line.cut()
+    with pytest.raises(StreamInterrupted):
+        stream.add(exchange.open_connector("leader", credentials(1)))
+
+    wait_until(lambda: exchange.limits.connections.used == 8)  # 85 %
+
+    with pytest.raises(StreamInterrupted):
+        stream.add(exchange.open_connector("leader", credentials(1)))
     assert exchange.limits.connections.used == 8
+
+
+# --- for months --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_running(rest, ws_api):
+    """An exchange whose time stands still until a test lets it pass."""
+    clock = FakeClock()
+    context = a_context(rest=rest.origin, ws_api=ws_api.url)
+    opened = BinanceExchange(replace(context, clock=clock, exchange_clock=exchange_clock(clock)))
+    yield opened, clock
+    opened.close()
+
+
+def pass_time(clock, seconds, is_quiet):
+    """Let the clock go on in steps; after each, every probe that it made due has been answered."""
+    while seconds > 0:
+        step = min(seconds, 1800)
+        seconds -= step
+        clock.advance(step)
+        wait_until(is_quiet)
+
+
+def test_an_old_connection_stays_while_its_successor_does_not_carry_the_account(ws_api, stream, sink, account):
+    stream.add(account())
+    sink.take(StreamUp)
+    old = ws_api.lines[0]
+    refused = []
+    ws_api.on[SUBSCRIBE] = lambda line, request: refused.append(1) or (500, {"code": -1000, "msg": "An error."})
+
+    old.send({"event": {"e": "serverShutdown", "E": 1}})
+    wait_until(lambda: len(refused) >= 8)  # far longer than the two run side by side
+    assert old in ws_api.lines
+    assert sink.is_empty
+    ws_api.on[SUBSCRIBE] = ws_api.subscribe
+
+    wait_until(lambda: old not in ws_api.lines)
+    assert sink.is_empty
+
+
+def test_two_streams_change_their_sockets_half_a_day_apart_before_their_day_is_over(long_running, ws_api, sink):
+    exchange, clock = long_running
+    timings = StreamTimings(answer=3600, overlap=0.05)  # the overlap alone is told by real time
+    streams = [BinanceUserStream(exchange, sink, name, timings) for name in ("leader-a", "leader-b")]
+    assert (StreamTimings().overlap, timings.socket.rotate_after) == (60, 23 * 3600)
+    try:
+        for stream in streams:
+            stream.add(exchange.open_connector("leader", credentials(1)))
+
+        def made(after_hours):
+            """How many sockets each stream has opened after so many hours."""
+            pass_time(clock, after_hours * 3600 - made.at, is_quiet)
+            made.at = after_hours * 3600
+            return [stream._made for stream in streams]
+
+        def is_quiet():
+            sockets = [carrier.socket for stream in streams for line in stream._lines for carrier in line.carriers]
+            proven = all(clock.monotonic_ns() == one.last_proof_ns for one in sockets)
+            return len(sockets) == 2 and proven and not any(one._probe_id or one.in_flight for one in sockets)
+
+        made.at = 0
+
+        assert [made(10.9), made(12.1), made(22.4), made(23.6), made(34), made(35.7)] == [
+            [1, 1], [1, 2], [1, 2], [2, 2], [2, 2], [2, 3],
+        ]  # fmt: skip
+        assert [type(frame.event) for frame in sink.all] == [StreamUp, StreamUp]
+    finally:
+        for stream in streams:
+            stream.stop()
+
+
+def test_a_probe_goes_out_every_three_seconds_and_is_given_two_for_its_answer(long_running, ws_api, sink):
+    exchange, clock = long_running
+    pings = []
+    ws_api.on["ping"] = lambda line, request: pings.append(request) or {}
+    stream = BinanceUserStream(exchange, sink, "leader-a", StreamTimings(backoff_first=0.02))
+    try:
+        stream.add(exchange.open_connector("leader", credentials(1)))
+        sink.take(StreamUp)
+        (one,) = (carrier.socket for line in stream._lines for carrier in line.carriers)
+        wait_until(lambda: not one.in_flight)
+        clock.advance(2.9)
+        wait_for_a_look(one)
+        assert pings == []
+        clock.advance(0.2)
+        wait_until(lambda: len(pings) == 1 and not one._probe_id)
+
+        ws_api.silent = True
+        clock.advance(3.1)
+        wait_until(lambda: one._probe_id)
+        clock.advance(1.9)
+        wait_for_a_look(one)
+        assert sink.is_empty
+        clock.advance(0.2)
+
+        assert "no proof of life" in sink.take(StreamDown).event.reason
+        ws_api.silent = False
+    finally:
+        stream.stop()
+
+
+def wait_for_a_look(one):
+    """Wait until the socket's thread has looked at the time once more."""
+    looks = []
+    probe = one._probe
+    one._probe = lambda now: (probe(now), looks.append(now))
+    wait_until(lambda: len(looks) >= 2)
+    one._probe = probe
+
+
+@pytest.mark.slow
+def test_a_hundred_rotations_under_load_lose_nothing_and_leave_no_thread(exchange, ws_api, sink):
+    socket = SocketTimings(rotate_after=0.15, rotate_jitter=0.05, probe_every=0.2, probe_answer=2)
+    timings = StreamTimings(socket=socket, overlap=0.1, backoff_first=0.02)
+    streams = [BinanceUserStream(exchange, sink, name, timings) for name in ("leader-a", "leader-b")]
+    template = events()[2]
+    pushed = 0
+    try:
+        for stream in streams:
+            stream.add(exchange.open_connector("leader", credentials(1)))
+        while min(stream._made for stream in streams) < 51:
+            pushed += 1
+            for line in list(ws_api.lines):
+                with contextlib.suppress(ConnectionClosed):  # it was just let go
+                    line.push(key(), {**template, "I": pushed, "t": pushed})
+            threading.Event().wait(0.005)
+
+        def heard(name):
+            return {
+                frame.event.execution_id
+                for frame in list(sink.all)
+                if isinstance(frame.event, ExecutionReport) and frame.connection.startswith(name)
+            }
+
+        wait_until(lambda: heard("leader-a") == heard("leader-b") == set(range(1, pushed + 1)))
+        assert pushed > 500
+        assert [type(frame.event) for frame in sink.all if not isinstance(frame.event, ExecutionReport)] == [
+            StreamUp, StreamUp,
+        ]  # fmt: skip
+        names = [thread.name for thread in threading.enumerate()]
+        assert len([name for name in names if name.startswith(("leader-a#", "leader-b#"))]) <= 8
+    finally:
+        for stream in streams:
+            stream.stop()
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("leader-")]
+    assert left == []
+
+
+@pytest.mark.slow
+def test_five_hundred_drops_in_the_time_of_the_limit_stay_below_it_for_all_sockets_together(exchange, ws_api, sink):
+    """Five minutes pass in ten seconds; leader, followers and order sockets draw on the one limit."""
+    window_sec = 10.0
+    exchange.limits.connections = Budget(exchange.context.clock, "Binance", limit=300, window_sec=window_sec)
+    opened = []
+    serve = ws_api.subscribe
+
+    def drop(line, request):
+        serve(line, request)
+        line.cut()
+
+    ws_api.on_open = lambda line: opened.append(time.monotonic())
+    timings = StreamTimings(socket=SocketTimings(), backoff_first=0.001, backoff_longest=0.002, add=60)
+    names = ("leader-a", "leader-b", "followers")
+    streams = [BinanceUserStream(exchange, sink, name, timings) for name in names]
+    ws_api.on[SUBSCRIBE] = drop
+    try:
+        for stream, account_id in zip(streams, ("leader", "leader", "f1"), strict=True):
+            threading.Thread(
+                target=add_quietly, args=(stream, exchange.open_connector(account_id, credentials(1))), daemon=True
+            ).start()
+        wait_until(lambda: len(opened) >= 250 and time.monotonic() - opened[0] > 2.2 * window_sec, 60)
+
+        within = [sum(start <= each < start + window_sec for each in opened) for start in opened]
+        assert 250 <= max(within) <= 300
+        assert len(opened) > 500
+        ws_api.on[SUBSCRIBE] = serve
+        wait_until(lambda: all(stream.last_proof_ns("leader") for stream in streams[:2]), 2 * window_sec)
+    finally:
+        for stream in streams:
+            stream.stop()
+
+
+def add_quietly(stream, connector):
+    with contextlib.suppress(StreamInterrupted):
+        stream.add(connector)
+
+
+def test_a_leader_connects_when_followers_have_used_up_their_share_of_the_connections(exchange, ws_api, sink, account):
+    exchange.limits.connections.limit = 20
+    timings = StreamTimings(socket=QUICK, answer=1, add=1, backoff_first=0.01, backoff_longest=0.02)
+    followers, leader = (BinanceUserStream(exchange, sink, name, timings) for name in ("followers", "leader-a"))
+    opened = []
+    ws_api.on_open = lambda line: opened.append(time.monotonic())
+    ws_api.on[SUBSCRIBE] = lambda line, request: (
+        line.cut() if request["params"]["apiKey"] == key(1) else ws_api.subscribe(line, request)
+    )
+    try:
+        add_quietly(followers, account(1))
+        wait_until(lambda: time.monotonic() - opened[-1] > 0.5)  # they do not try any more
+        assert len(opened) >= 5
+        leader.add(exchange.open_connector("leader", credentials(2)))
+
+        assert leader.last_proof_ns("leader")
+    finally:
+        followers.stop()
+        leader.stop()

@@ -147,6 +147,7 @@ class FakeWsApi:
             "session.subscriptions": lambda line, request: [{"subscriptionId": n} for n in line.subscriptions],
         }
         self.silent = False
+        self.on_open: Callable[[Line], None] = lambda line: None
         self._server = serve(self._serve, "127.0.0.1", 0, compression=None, ssl=tls)
         self.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{self._server.socket.getsockname()[1]}/ws-api/v3"
         self._thread = threading.Thread(target=self._server.serve_forever, name="fake-ws-api")
@@ -170,6 +171,7 @@ class FakeWsApi:
     def _serve(self, connection: ServerConnection) -> None:
         line = Line(connection)
         self.lines.append(line)
+        self.on_open(line)
         try:
             for text in connection:
                 request = json.loads(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -68,6 +69,7 @@ class BinanceExchange(Exchange):
         self.symbol = context.symbol.base + context.symbol.quote
         self.ws_api_url = _endpoint(context.endpoints, "ws_api", ws_api, ("ws", "wss"))
         self.limits = Limits(context.clock, context.on_shut_out)
+        self.streams = itertools.count()  # numbers the user streams
         if context.shut_out_sec:
             self.limits.weight.block(context.shut_out_sec, banned=True)
         origin = _endpoint(context.endpoints, "rest", rest, ("http", "https")).rstrip("/")

@@ -13,7 +13,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from copytrade_core.accounts.budget import Priority
@@ -75,6 +75,7 @@ class BinanceUserStream(UserStream):
         self._name = name
         self._lines: list[_Line] = []
         self._made = 0
+        self._is_second = next(exchange.streams) % 2 == 1
         self._stopped = False
 
     def add(self, connector: Connector) -> None:
@@ -134,6 +135,13 @@ class BinanceUserStream(UserStream):
         self._made += 1
         return f"{self._name}#{self._made}"
 
+    def timings_of_next_socket(self) -> SocketTimings:
+        """Of an account's two streams one replaces its first socket early: they then change half a day apart."""
+        socket = self.timings.socket
+        if self._made > 1 or not self._is_second:
+            return socket
+        return replace(socket, rotate_after=socket.rotate_after / 2)
+
     def say(
         self, account_id: AccountId, connection: str, event: StreamEvent, raw: str = "", received_ns: int = 0
     ) -> None:
@@ -176,6 +184,7 @@ class _Carrier:
         self.confirmed: set[AccountId] = set()  # those that Binance lists
         self.asked: set[AccountId] = set()  # whose subscription is not answered yet
         self.requests = 0  # subscriptions asked for so far
+        self.successor: _Carrier | None = None  # which takes over from it
 
 
 class _Line:
@@ -211,7 +220,8 @@ class _Line:
             return
         limits = self._stream.exchange.limits
         try:
-            limits.connections.spend(1, Priority.LOOKUP)
+            # Followers are polled while they are not heard: they leave connections for a leader and for orders.
+            limits.connections.spend(1, Priority.LOOKUP if LEADER in self.members else Priority.CHECK)
             limits.spend(2, Priority.LOOKUP)
         except RateLimited as error:
             self._fail_waiting(error)
@@ -227,7 +237,7 @@ class _Line:
             on_event=lambda frame, raw, received_ns: self._event(carrier, frame, raw, received_ns),
             on_leaving=lambda: self._stream.keeper.soon(lambda: self._replace(carrier)),
             on_closed=lambda error: self._closed(carrier, error),
-            timings=self._timings.socket,
+            timings=self._stream.timings_of_next_socket(),
         )
         with self._stream.lock:
             self.carriers.append(carrier)
@@ -339,11 +349,19 @@ class _Line:
         if successor is not self.carriers[-1]:
             return
         for carrier in self.carriers[:-1]:
-            self._stream.keeper.later(self._timings.overlap, functools.partial(self._let_go, carrier, successor))
+            if carrier.successor is not successor:
+                carrier.successor = successor
+                self._stream.keeper.later(self._timings.overlap, functools.partial(self._let_go, carrier, successor))
 
     def _let_go(self, carrier: _Carrier, successor: _Carrier) -> None:
-        if successor in self.carriers:  # else the old one is still all there is
+        if successor not in self.carriers or carrier not in self.carriers:
+            return  # the old one is still all there is, or is gone
+        with self._stream.lock:
+            carries_all = carrier.confirmed <= successor.confirmed
+        if carries_all:
             carrier.socket.abort("replaced")
+        else:
+            self._stream.keeper.later(self._timings.overlap, functools.partial(self._let_go, carrier, successor))
 
     def _lost(self, error: ExchangeError) -> None:
         if self._stream.stopped or not self.members:
