@@ -16,6 +16,7 @@ const REFRESH_MS = 1000;
 
 /** @param {string} eventId */
 export async function openBook(eventId) {
+  /** @type {any} */
   let book;
   try {
     book = await get(`/events/${eventId}`);

@@ -21,7 +21,15 @@ export function bookHead(book) {
   ];
 }
 
-/** @param {string} how */
-function howWord(how) {
-  return { A: _("the last known balance"), B: _("the balance afterwards"), C: _("all changes"), person: _("a person") }[how] ?? how;
+/** By which reckoning the balance before an order was found. @param {string} how */
+export function howWord(how) {
+  /** @type {Record<string, string>} */
+  const words = {
+    latest: _("the last known balance"),
+    replayed: _("all changes"),
+    undone: _("the balance afterwards"),
+    undone_again: _("a later balance"),
+    by_person: _("a person"),
+  };
+  return words[how] ?? how;
 }

@@ -34,12 +34,14 @@ export function keyHelp(exchange, env, leads) {
 
 /** @param {string} exchange @param {string} env @returns {any[]} */
 function where(exchange, env) {
-  const says = {
+  /** @type {Record<string, string>} */
+  const known = {
     "binance prod": _("Profile, API Management, Create API, System generated."),
     "binance test": _("Log in with GitHub, then Generate HMAC-SHA-256 Key. Test money; everything is reset once a month."),
     "binance demo": _("Log in to Demo Trading, then API Management. A key of the real account does not work here."),
     "bitget prod": _("Profile, API Keys, Create API key. The passphrase is the one you choose there."),
     "bitget demo": _("Switch to Demo trading first, then Profile, API Keys, Create demo API key. The passphrase is the one you choose there."),
-  }[`${exchange} ${env}`];
+  };
+  const says = known[`${exchange} ${env}`];
   return says ? [el("p.muted", {}, says)] : [];
 }

@@ -7,6 +7,7 @@ import { Problem } from "../lib/problem.js";
 import { parseShare } from "../lib/share.js";
 import { store } from "../store.js";
 import { word } from "../words.js";
+import { howWord } from "./book_head.js";
 import { labelled, showErrors } from "./credential_fields.js";
 import { assets } from "./copying.js";
 import { sums } from "./decide.js";
@@ -51,7 +52,7 @@ export function openShare(event) {
   const rows = [
     [_("Order"), `${word(event.type)} ${format.exact(event.filled_base)} ${base}, ${format.exact(event.filled_quote)} ${quote}`],
     [_("Time"), format.full(event.t)],
-    ...Object.entries(event.estimates ?? {}).map(([name, value]) => [_("Balance before, reckoning %(name)s", { name }), `${value}`]),
+    ...Object.entries(event.estimates ?? {}).map(([name, value]) => [_("Balance before, by %(name)s", { name: howWord(name) }), `${value}`]),
   ];
   const dialog = openDialog({
     title: _("Which share of its balance did the leader use?"),

@@ -6,8 +6,12 @@ import { store } from "../store.js";
 import { exchangeName } from "../words.js";
 import { openRestored } from "./restored.js";
 
+// Every fan-out is unsettled for a moment; only what stays so is worth a strip.
+const SETTLES_MS = 6000;
+
 /** @type {any} */
 let update = null;
+let unsettledSince = 0;
 
 export function mountStrips() {
   store.when(["status", "engine", "stream", "snapshot"], draw);
@@ -63,7 +67,8 @@ function strips() {
   if (status.starting) {
     found.push({ tone: "warn", title: _("The engine is starting"), text: _("%(ready)s of %(accounts)s accounts are ready", { ready: format.count(status.starting.ready), accounts: format.count(status.starting.accounts) }) });
   }
-  if (status.unsettled) {
+  unsettledSince = status.unsettled ? unsettledSince || performance.now() : 0;
+  if (unsettledSince && performance.now() - unsettledSince > SETTLES_MS) {
     found.push({ tone: "warn", title: ngettext("%(num)s copy is being settled", "%(num)s copies are being settled", status.unsettled), text: _("The exchanges are being asked what became of them.") });
   }
   return found;
