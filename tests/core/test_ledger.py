@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from copytrade_core.copying.sizing import share_of
-from copytrade_core.leader.ledger import KEEP_MS, BalanceLedger, Estimates, Moment, agree, choose
+from copytrade_core.leader.ledger import KEEP_MS, BalanceLedger, Estimates, Moment, _Asset, agree, choose
 from copytrade_core.model import BalanceSource
 from fakes import D, snapshot
 
@@ -536,3 +536,41 @@ def test_an_unheard_lock_never_gives_a_wrong_balance_once_later_statements_are_i
     for order, before in orders:
         found = leader.before(order)
         assert found is None or agree(found, D(before))
+
+
+steps = st.lists(
+    st.tuples(st.booleans(), st.integers(0, 5000), st.integers(0, 3), st.integers(-3, 3)), min_size=1, max_size=25
+)
+
+
+@given(steps)
+def test_what_is_kept_of_the_figures_is_what_would_be_found_from_the_beginning(steps):
+    """Events come in any order; a figure found earlier stands only while nothing that was told since could be in it."""
+    ledger = BalanceLedger("USDT")
+    for number, (is_figure, time_ms, execution_id, amount) in enumerate(steps):
+        if is_figure:
+            ledger.state(snapshot(time_ms, USDT=(100 + amount, 1)))
+        else:
+            ledger.change(str(number), Moment(time_ms, execution_id), {"USDT": D(amount)})
+        asset = ledger._assets["USDT"]
+        kept = list(asset.figures())
+
+        asset.told_of(-1)
+
+        assert kept == asset.figures()
+
+
+def test_an_order_among_hundreds_costs_no_more_than_one_among_few(monkeypatch):
+    """All of it stands between the leader's report and the copies."""
+    ledger = BalanceLedger("USDT", "BTC")
+    ledger.state(snapshot(0, USDT=10_000))
+    looked_at = []
+    reach = _Asset._reach
+    monkeypatch.setattr(_Asset, "_reach", lambda self, *given: looked_at.append(1) or reach(self, *given))
+    for number in range(1, 601):
+        ledger.change(str(number), Moment(number * 190, number), {"USDT": D(-1)})
+        ledger.state(snapshot(number * 190, USDT=10_000 - number))
+        looked_at.clear()
+        assert ledger.free("USDT") == 10_000 - number
+
+    assert len(looked_at) < 30

@@ -12,7 +12,7 @@ money and a deposit's two events from counting twice. The same ledger serves the
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -73,19 +73,23 @@ class _Asset:
     absolutes: list[Absolute] = field(default_factory=list)  # by time_ms, then arrival
     deltas: list[Delta] = field(default_factory=list)  # by moment
     keys: set[str] = field(default_factory=set)
-    cached: list[Figure] | None = None  # of `figures`, until something is told
+    known: list[Figure] = field(default_factory=list)  # those of `figures` that still hold
+    stale_from_ms: int = END_OF_MS  # figures from here on have to be found anew
 
     def figures(self) -> list[Figure]:
         """Return the absolute figures in the order of what they hold."""
-        if self.cached is None:
-            found: list[Figure] = []
-            for absolute in self.absolutes:
-                before = [figure for figure in found if figure.absolute.time_ms < absolute.time_ms]
-                found.append(self._reach(absolute, before[-1] if before else None))
+        if self.stale_from_ms < END_OF_MS:
+            found = [figure for figure in self.known if figure.absolute.time_ms < self.stale_from_ms]
+            for absolute in self.absolutes[bisect_left(self.absolutes, self.stale_from_ms, key=_time_of) :]:
+                before = next((each for each in reversed(found) if each.absolute.time_ms < absolute.time_ms), None)
                 # Two figures of one millisecond may have arrived in the wrong order.
-                found.sort(key=lambda figure: (figure.cut, figure.absolute.arrival))
-            self.cached = found
-        return self.cached
+                insort(found, self._reach(absolute, before), key=lambda figure: (figure.cut, figure.absolute.arrival))
+            self.known, self.stale_from_ms = found, END_OF_MS
+        return self.known
+
+    def told_of(self, time_ms: int) -> None:
+        """Have the figures from *time_ms* on found anew: what was told since may be in them."""
+        self.stale_from_ms = min(self.stale_from_ms, time_ms)
 
     def _reach(self, absolute: Absolute, before: Figure | None) -> Figure:
         """Find out which deltas a figure holds: the stamp says so to the millisecond, the sum exactly.
@@ -106,7 +110,7 @@ class _Asset:
 
     def _sums_up(self, since: Moment, amount: Decimal, stamp: int, target: Decimal) -> Moment | None:
         """Return up to which delta *amount* becomes *target*; ``None``: at none near *stamp*."""
-        deltas = [delta for delta in self.deltas if delta.moment > since]
+        deltas = self.deltas[bisect_right(self.deltas, since, key=_moment_of) :]
         amount += sum((delta.free for delta in deltas if delta.moment.time_ms < stamp), Decimal(0))
         same = [delta for delta in deltas if delta.moment.time_ms == stamp]
         found = Moment(stamp, -1 if same else END_OF_MS) if amount == target else None
@@ -120,7 +124,14 @@ class _Asset:
         return found
 
     def after(self, cut: Moment) -> Decimal:
-        return sum((delta.free for delta in self.deltas if delta.moment > cut), Decimal(0))
+        return sum((delta.free for delta in self.deltas[bisect_right(self.deltas, cut, key=_moment_of) :]), Decimal(0))
+
+    def forget_before(self, horizon_ms: int) -> None:
+        while len(self.absolutes) > 2 and self.absolutes[1].time_ms < horizon_ms:
+            gone = self.absolutes.pop(0)
+            self.known = [figure for figure in self.known if figure.absolute is not gone]
+        while self.deltas and self.deltas[0].moment.time_ms < min(horizon_ms, self.absolutes[0].time_ms):
+            self.keys.discard(self.deltas.pop(0).key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +191,8 @@ class BalanceLedger:
             is_news = is_news or snapshot.time_ms >= newest
             entry = Absolute(snapshot.time_ms, self._arrivals, free, locked, snapshot.source)
             insort(asset.absolutes, entry, key=lambda absolute: (absolute.time_ms, absolute.arrival))
-            asset.cached = None
-            self._prune(asset)
+            asset.told_of(snapshot.time_ms)
+            asset.forget_before(asset.absolutes[-1].time_ms - KEEP_MS)
         return is_news
 
     def change(self, key: str, moment: Moment, deltas: Mapping[str, Decimal]) -> bool:
@@ -193,8 +204,8 @@ class BalanceLedger:
                 continue
             is_new = True
             asset.keys.add(key)
-            insort(asset.deltas, Delta(moment, free, key), key=lambda delta: delta.moment)
-            asset.cached = None
+            insort(asset.deltas, Delta(moment, free, key), key=_moment_of)
+            asset.told_of(moment.time_ms - STAMP_SLACK_MS)  # an earlier stamp may belong to it
         return is_new
 
     def free(self, name: str) -> Decimal | None:
@@ -251,39 +262,47 @@ class BalanceLedger:
         :param first_arrival: `arrivals` when its first report came.
         """
         asset = self._assets.get(name, _Asset())
-        figures = asset.figures()
+        figures, deltas = asset.figures(), asset.deltas
         # By its stamp alone a figure of the order's millisecond may hold the order already.
-        earlier = [f for f in figures if (f.cut < first if f.is_exact else f.absolute.time_ms < created_ms)]
-        arrived = [figure for figure in earlier if figure.absolute.arrival <= first_arrival]
+        earlier = (f for f in reversed(figures) if (f.cut < first if f.is_exact else f.absolute.time_ms < created_ms))
+        anchor = arrived = next(earlier, None)
+        while arrived is not None and arrived.absolute.arrival > first_arrival:
+            arrived = next(earlier, None)
+        start = bisect_left(deltas, first, key=_moment_of)
         replayed = None
-        if earlier:
-            anchor = earlier[-1]
-            replayed = anchor.free + sum((d.free for d in asset.deltas if anchor.cut < d.moment < first), Decimal(0))
+        if anchor is not None:
+            told = deltas[bisect_right(deltas, anchor.cut, key=_moment_of) : start]
+            replayed = anchor.free + sum((delta.free for delta in told), Decimal(0))
         # What is from before a millisecond is no word on what the second order in it found.
-        comes_second = any(d.moment < first and d.moment.time_ms == first.time_ms for d in asset.deltas)
+        comes_second = start > 0 and deltas[start - 1].moment.time_ms == first.time_ms
         # Of figures of one millisecond that only their stamps place, the last to arrive can hold all of it.
-        whole = {figure.absolute.time_ms: figure.free for figure in figures if not figure.is_exact}
-        later = [f for f in figures if f.cut >= last and (f.is_exact or whole[f.absolute.time_ms] == f.free)]
+        later = figures[bisect_left(figures, last, key=_cut_of) :]
+        whole = {figure.absolute.time_ms: figure.free for figure in later if not figure.is_exact}
+        later = [f for f in later if f.is_exact or whole[f.absolute.time_ms] == f.free]
         # Everything known from the order on and up to a later figure is in that figure: take it all back.
-        since = [delta for delta in asset.deltas if delta.moment > last]
+        since = deltas[bisect_right(deltas, last, key=_moment_of) :]
         undone = [
             figure.free - own - sum((d.free for d in since if d.moment <= figure.cut), Decimal(0)) for figure in later
         ]
         is_of_its_own_time = len(later) > 1 and later[0].absolute.time_ms == last.time_ms
         return Estimates(
-            latest=arrived[-1].free if arrived and not comes_second else None,
+            latest=arrived.free if arrived is not None and not comes_second else None,
             replayed=replayed,
             undone=undone[0] if undone else None,
             undone_again=undone[-1] if is_of_its_own_time else None,
         )
 
-    @staticmethod
-    def _prune(asset: _Asset) -> None:
-        horizon = asset.absolutes[-1].time_ms - KEEP_MS
-        while len(asset.absolutes) > 2 and asset.absolutes[1].time_ms < horizon:
-            asset.absolutes.pop(0)
-        while asset.deltas and asset.deltas[0].moment.time_ms < min(horizon, asset.absolutes[0].time_ms):
-            asset.keys.discard(asset.deltas.pop(0).key)
+
+def _time_of(absolute: Absolute) -> int:
+    return absolute.time_ms
+
+
+def _moment_of(delta: Delta) -> Moment:
+    return delta.moment
+
+
+def _cut_of(figure: Figure) -> Moment:
+    return figure.cut
 
 
 def agree(one: Decimal, other: Decimal) -> bool:
