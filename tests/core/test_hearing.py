@@ -13,6 +13,7 @@ import pytest
 
 from copytrade_core import BalanceSource, NotSent, OrderStatus, Side, StreamDown, StreamUp
 from copytrade_core.leader import gaps
+from copytrade_core.leader import watcher as leader_watcher
 from copytrade_core.views import CopyState, LeaderOrderState
 from memory_exchange import MemoryConnector, MemoryExchange, closed_book, engine, keys, until
 
@@ -335,3 +336,33 @@ def test_a_report_that_says_less_than_what_is_known_changes_nothing(world, trade
     world.push("leader", end, part, beginning, world.holders["leader"].snapshot(BalanceSource.PUSHED, complete=False))
 
     assert closed_book(trader, order.exchange_order_id).share == Fraction(1, 10)
+
+
+def test_an_order_that_was_heard_right_before_a_gap_is_not_too_old_for_having_been_held_back(world, tmp_path):
+    with copying(world, tmp_path, max_copy_age_sec=0.3, max_copy_age_backfill_sec=60) as trader:
+        watcher = trader._watcher
+        decide, watcher._decide_pending = watcher._decide_pending, lambda: None
+        order = world.leader_trades("leader", Side.BUY, quote="100")
+        until(lambda: watcher._pending)
+        drop(world)
+        until(lambda: not trader.get_leader().connected)
+        watcher._decide_pending = decide
+        until(lambda: world.now_ms() > order.updated_ms + 400)
+        restore(world)
+
+        assert closed_book(trader, order.exchange_order_id).state is COPIED
+
+
+def test_an_order_that_began_before_a_long_gap_is_not_given_up_before_the_gap_was_read(world, trader, monkeypatch):
+    monkeypatch.setattr(leader_watcher, "NEVER_FINAL_SEC", 0.2)
+    monkeypatch.setattr(leader_watcher, "FINAL_WAIT_SEC", 0.1)
+    order = world.fill(world.holders["leader"], Side.BUY, quote=D(100))
+    world.lookups_fail = NotSent("the exchange does not answer")
+    drop(world)
+    world.push("leader", world.reports(order)[0])
+    heard = time.monotonic()
+    until(lambda: time.monotonic() > heard + 1.5)  # several rounds of looking for orders that never end
+    world.lookups_fail = None
+    restore(world)
+
+    assert closed_book(trader, order.exchange_order_id).state is COPIED

@@ -65,6 +65,9 @@ class Hearing(Protocol):
     def has_undecided(self, gap_id: int) -> bool:
         """Whether an order that was found in this gap waits to be decided."""
 
+    def hold_back(self, gap_id: int | None) -> None:
+        """Count what was heard and is not decided yet among what is found in this gap: its age is the gap's doing."""
+
     def subscribe_anew(self) -> None: ...
 
     def show(self, **changes: Any) -> None: ...
@@ -293,6 +296,7 @@ class GapRecovery:
             self._begin_gap(NO_CONNECTION, self._since_ms)
         else:
             self._gap.to_ms, self._gap.looks, self._gap.is_last_look_due, self._gap.is_read = None, 0, False, False
+        self._hearing.hold_back(self.gap_id)
 
     def _begin_gap(self, reason: tuple[str, str], from_ms: int) -> None:
         leader = self._leader
@@ -374,7 +378,7 @@ class GapRecovery:
     ) -> None:
         self._is_reading = False
         self._failures = 0
-        if outages == self._outages and self.is_caught_up:
+        if outages == self._outages:
             # What was placed since, the streams tell of; this is only quicker. If they do not, it is read again.
             early = [report for report in orders if report.created_ms >= started_ms]
             orders = [report for report in orders if report.created_ms < started_ms]
@@ -452,6 +456,7 @@ class GapRecovery:
             if self._gap is None:
                 self._begin_gap(SILENT, self._agreed_ms)
             self.is_caught_up = False
+            self._hearing.show(gap_since=wall_text(self._clock.wall_ms()))
             self.catch_up()
             self._ask(self._hearing.subscribe_anew)
 

@@ -234,8 +234,7 @@ class LeaderWatcher:
             return
         self._replay()
         self._gaps.begin()
-        for pending in self._pending:  # heard, and not decided before the last run ended
-            pending.order.source, pending.order.gap_id = "gap", self._gaps.gap_id
+        self.hold_back(self._gaps.gap_id)  # what was heard, and not decided before the last run ended
         for name in CONNECTIONS:
             stream = self.opened.exchange.open_user_stream(partial(self._sink, name), name)
             if stream is None:
@@ -610,6 +609,10 @@ class LeaderWatcher:
             return False
         return not self._fold.has_heard_of((rules.exchange_symbol, *identity))
 
+    def hold_back(self, gap_id: int | None) -> None:
+        for pending in self._pending:
+            pending.order.source, pending.order.gap_id = "gap", gap_id
+
     def has_undecided(self, gap_id: int) -> bool:
         return any(pending.order.gap_id == gap_id for pending in self._pending)
 
@@ -667,7 +670,8 @@ class LeaderWatcher:
         self._mailbox.later(TICK_SEC, self._tick)
         now = self._clock.monotonic_ns()
         for order in self._unfinished(now - int(FINAL_WAIT_SEC * NS_PER_SEC)):
-            if now - order.first_heard_ns > NEVER_FINAL_SEC * NS_PER_SEC and order.first_heard_ns:
+            has_waited_long = order.first_heard_ns and now - order.first_heard_ns > NEVER_FINAL_SEC * NS_PER_SEC
+            if has_waited_long and self._gaps.is_caught_up:  # else the reading of the gap will tell
                 order.done = True
                 self._decided(order, NEVER_FINAL)
             else:
