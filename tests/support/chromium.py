@@ -62,22 +62,23 @@ def running_chromium() -> Iterator[Any]:
 class Watch:
     """Everything that a page's console complained of: errors, warnings, breaches of the content policy."""
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, expected: str = "") -> None:
         self.complaints: list[str] = []
+        self._expected = (EXPECTED, expected) if expected else (EXPECTED,)
         context.on("console", self._heard)
         context.on("weberror", lambda error: self.complaints.append(f"error: {error.error}"))
 
     def _heard(self, message: Any) -> None:
-        if message.type in ("error", "warning") and not message.text.startswith(EXPECTED):
+        if message.type in ("error", "warning") and not message.text.startswith(self._expected):
             self.complaints.append(f"{message.type}: {message.text}")
 
 
 @contextmanager
-def watched_context(browser: Any, **options: Any) -> Iterator[Any]:
-    """Open a window's worth of browser; it must not have complained of anything at the end."""
+def watched_context(browser: Any, *, expected: str = "", **options: Any) -> Iterator[Any]:
+    """Open a window's worth of browser; at the end it must not have complained, but of what is *expected*."""
     context = browser.new_context(**{"locale": "zh-CN", "viewport": {"width": 1366, "height": 768}, **options})
     context.set_default_timeout(10_000)
-    watch = Watch(context)
+    watch = Watch(context, expected)
     try:
         yield context
     finally:

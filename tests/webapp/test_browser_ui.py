@@ -319,7 +319,7 @@ def test_offline_it_says_so_and_comes_back(stage, browser):
         page.goto(stage.login_link())
         page.wait_for_url(f"{stage.panel.url}/")
         page.evaluate("navigator.serviceWorker.ready.then(() => true)")
-        page.wait_for_function("navigator.serviceWorker.controller !== null")
+        until(lambda: page.evaluate("navigator.serviceWorker.controller !== null"))
         context.set_offline(True)
         page.reload()
         page.get_by_role("heading", name="无法连接面板").wait_for()

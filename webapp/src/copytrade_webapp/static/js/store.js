@@ -85,6 +85,11 @@ class Store extends EventTarget {
     this.touch("events");
   }
 
+  /** Whether what is shown is how it is now. */
+  get isLive() {
+    return this.stream.open && this.engine.connected;
+  }
+
   /** How old a figure is now. @param {any} row @param {string} asset @returns {number | null} seconds */
   ageSec(row, asset) {
     const age = row[`free${asset}_age_sec`];

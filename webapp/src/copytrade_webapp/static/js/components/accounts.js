@@ -20,6 +20,7 @@ const wish = { search: "", state: "", sorting: { key: "name", descending: false 
 let chosen = [];
 let chosenAt = 0;
 let membership = "";
+let sortingAgain = 0;
 
 export function mountAccounts() {
   const { base, quote } = assets();
@@ -64,6 +65,8 @@ function choose(table, now) {
   const due = performance.now() - chosenAt > SORT_AGAIN_MS;
   const members = `${store.accounts.size}`;
   if (now || due || members !== membership) {
+    clearTimeout(sortingAgain);
+    sortingAgain = 0;
     const { base, quote } = assets();
     chosen = chooseRows(store.accounts.values(), wish, { base, quote, locale });
     chosenAt = performance.now();
@@ -71,6 +74,7 @@ function choose(table, now) {
   } else {
     // Between two sortings rows keep their places and show their newest figures.
     chosen = chosen.map((row) => store.accounts.get(row.id) ?? row);
+    sortingAgain ||= setTimeout(() => choose(table, true), SORT_AGAIN_MS);
   }
   const total = store.accounts.size;
   setText(byId("accounts-count"), chosen.length === total ? format.count(total) : `${format.count(chosen.length)} / ${format.count(total)}`);

@@ -7,7 +7,7 @@ import { assets } from "./copying.js";
 import { openLeaderDialog } from "./leader_dialog.js";
 
 export function mountLeader() {
-  store.when(["status", "snapshot", "exchanges"], draw);
+  store.when(["status", "snapshot", "exchanges", "engine", "stream"], draw);
 }
 
 function draw() {
@@ -35,6 +35,12 @@ function empty() {
 }
 
 /** @param {any} leader */
+function listens(leader) {
+  if (!store.isLive) return el("span.pill", {}, el("span.dot"), _("unknown"));
+  return leader.connected ? el("span.pill.good", {}, el("span.dot"), _("listening")) : el("span.pill.bad", {}, el("span.dot"), _("not heard"));
+}
+
+/** @param {any} leader */
 function filled(leader) {
   const { base, quote } = assets();
   const reason = leader.error_kind || leader.error;
@@ -51,7 +57,7 @@ function filled(leader) {
   ];
   return [
     el("div.who", {}, exchangeName(store.exchanges, leader.exchange)),
-    el("div.listens", {}, el(`span.pill.${leader.connected ? "good" : "bad"}`, {}, el("span.dot"), leader.connected ? _("listening") : _("not heard"))),
+    el("div.listens", {}, listens(leader)),
     reason ? el("div.note.bad", {}, el("p", {}, sentence(leader.error_kind, { reason: leader.error })), el("p.muted", {}, remedy(leader.error_kind))) : null,
     (leader.warnings ?? []).map((/** @type {any} */ each) => el("div.note.warn", {}, el("p", {}, sentence(each.kind, { ...each, reason: each.text })), el("p.muted", {}, remedy(each.kind, each)))),
     el("dl.facts", {}, rows.flatMap((row) => (row ? [el("dt", {}, row[0]), el("dd", {}, row[1])] : []))),

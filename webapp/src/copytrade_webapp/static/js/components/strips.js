@@ -24,6 +24,7 @@ export function offerUpdate(reload) {
 }
 
 function draw() {
+  byId("app").classList.toggle("stale", store.isLoaded && !store.isLive);
   const shown = strips();
   const room = byId("strips");
   const key = JSON.stringify(shown.map(({ tone, title, text, ends }) => [tone, title, text, ends])) + Boolean(update);

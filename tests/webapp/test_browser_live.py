@@ -1,0 +1,295 @@
+"""What a page does with what changes: a thousand figures, none for a while, a newer page, what a person decides."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import shutil
+import sys
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+import copytrade_webapp
+from changing_engine import Engine, an_order
+from chromium import running_chromium, watched_context
+from copytrade_core.control.server import ControlServer
+from copytrade_core.model import Side
+from copytrade_core.views import BalanceView, CopyState, FeedEvent, LeaderOrderState
+from copytrade_webapp.access.store import PanelStore
+from fake_trader import a_copy
+from memory_exchange import until
+from panel_process import free_port, running_panel
+
+pytestmark = pytest.mark.browser
+PACKAGE = Path(copytrade_webapp.__file__).parent
+MANY = 1000
+# The browser itself notes that nobody listened.
+UNREACHABLE = "WebSocket connection to"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def engine():
+    engine = Engine()
+    for name in ("list_exchanges", "list_plugins"):
+        engine.answers[name] = list
+    engine.answers["list_gaps"] = lambda **_: []
+    return engine
+
+
+@pytest.fixture
+def data_dir(tmp_path, engine):
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    with ControlServer(engine, data_dir):
+        yield data_dir
+
+
+@pytest.fixture
+def panel(data_dir, panel_on):
+    with panel_on(data_dir) as panel:
+        yield panel
+
+
+@pytest.fixture
+def page(panel, browser):
+    with watched_context(browser) as context:
+        page = context.new_page()
+        enter(page, panel)
+        yield page
+
+
+def enter(page, panel):
+    store = PanelStore(panel.data_dir / "panel.db")
+    page.goto(f"{panel.url}/login#code={store.add_login_code()}")
+    store.close()
+    page.locator("#run-state", has_text="运行中").wait_for()
+
+
+def asked(engine, name):
+    """Return with what the engine was asked to do *name*."""
+
+    def look():
+        try:
+            while True:
+                method, arguments = engine.calls.get_nowait()
+                if method == name:
+                    return arguments
+        except queue.Empty:
+            return None
+
+    return until(look)
+
+
+def shown(page):
+    return page.locator(".accounts .grid-row:not([inert]) .name").all_inner_texts()
+
+
+def balance(amount):
+    return (BalanceView(asset="USDT", free=Decimal(amount), locked=Decimal(0), age_sec=0.1, source="pushed"),)
+
+
+@pytest.mark.parametrize("many", [MANY])
+def test_a_thousand_live_accounts(engine, data_dir, panel, browser, many):
+    for number in range(many):
+        engine.change(number, name=f"账户 {number}", balances=balance(f"{number}.00000001"))
+    with watched_context(browser) as context:
+        page = context.new_page()
+        enter(page, panel)
+        page.locator("#accounts-count", has_text="1,000").wait_for()
+
+        top = page.locator('.accounts [aria-rowindex="2"]')
+
+        # Only the rows that are seen exist.
+        assert page.locator(".accounts .grid-row").count() < 60
+        assert shown(page)[0] == "账户 0"
+        page.locator(".accounts .grid-scroll").evaluate("(element) => { element.scrollTop = element.scrollHeight; }")
+        page.get_by_role("rowheader", name="账户 999", exact=True).wait_for()
+        assert page.locator(".accounts .grid-row").count() < 60
+
+        # Sorted by amounts exactly; the tail's digits count.
+        page.get_by_role("columnheader", name="可用 USDT").get_by_role("button").click()
+        page.get_by_role("columnheader", name="可用 USDT").get_by_role("button").click()
+        page.locator(".accounts .grid-scroll").evaluate("(element) => { element.scrollTop = 0; }")
+        top.get_by_text("账户 999", exact=True).wait_for()
+        engine.change(7, name="账户 7", balances=balance("1000.00000002"))
+        top.get_by_text("账户 7", exact=True).wait_for()
+
+        # Searched, and gone.
+        page.locator("#search").fill("账户 77")
+        page.locator("#accounts-count", has_text="11 / 1,000").wait_for()
+        engine.remove(770)
+        page.locator("#accounts-count", has_text="10 / 999").wait_for()
+
+
+def test_without_the_panel_it_says_so_and_goes_on_when_it_is_back(engine, data_dir, browser):
+    bind = f"127.0.0.1:{free_port()}"
+    with watched_context(browser, expected=UNREACHABLE) as context:
+        page = context.new_page()
+        with running_panel(data_dir, bind) as panel:
+            enter(page, panel)
+        page.locator(".strip", has_text="实时数据中断").wait_for()
+        assert page.locator("#run-button").is_disabled()
+        engine.change(1, name="回来以后")
+        with running_panel(data_dir, bind):
+            page.locator(".strip").wait_for(state="detached", timeout=30_000)
+            page.get_by_role("rowheader", name="回来以后").wait_for()
+            assert page.locator("#run-button").is_enabled()
+        page.close()
+
+
+def test_a_new_version_is_offered_and_loaded(data_dir, browser, tmp_path):
+    bind = f"127.0.0.1:{free_port()}"
+    newer = tmp_path / "newer"
+    shutil.copytree(PACKAGE, newer / "copytrade_webapp", ignore=shutil.ignore_patterns("__pycache__"))
+    with (newer / "copytrade_webapp" / "static" / "css" / "base.css").open("a") as file:
+        file.write("\n/* newer */\n")
+    with watched_context(browser, expected=UNREACHABLE) as context:
+        page = context.new_page()
+        with running_panel(data_dir, bind) as panel:
+            enter(page, panel)
+            until(lambda: page.evaluate("navigator.serviceWorker.controller !== null"))
+            before = page.locator("meta[name=version]").get_attribute("content")
+        path = os.pathsep.join([str(newer), *(each for each in sys.path if each)])
+        with running_panel(data_dir, bind, PYTHONPATH=path):
+            page.locator(".strip", has_text="有新版本").get_by_role("button", name="重新加载").click(timeout=30_000)
+            page.locator(f'meta[name=version]:not([content="{before}"])').wait_for(state="attached")
+            page.locator("#run-state", has_text="运行中").wait_for()
+            kept = page.evaluate("caches.keys()")
+            assert len(kept) == 1 and before not in kept[0]
+            page.close()
+
+
+@pytest.mark.parametrize("executed", [True, False])
+def test_a_copy_that_needs_a_person_is_settled(engine, page, executed):
+    copy = a_copy(
+        1, event_id="1", state=CopyState.NEEDS_PERSON, reason_kind="undecided", is_open=True, sent=Decimal("308.62"),
+        size_asset="USDT", client_order_id="ct7k2a0123456789abcdefghij-1",
+    )  # fmt: skip
+    engine.undecided = [copy]
+    engine.answers["settle_copy"] = lambda **_: replace(copy, state=CopyState.FILLED, is_open=False)
+    engine.tell("copy", event_id="1")
+    page.locator("#todo-button", has_text="1").click()
+    page.get_by_role("button", name="处理…").click()
+    dialog = page.locator("dialog")
+    dialog.get_by_text("ct7k2a0123456789abcdefghij-1").wait_for()
+    dialog.get_by_text("买入 308.62 USDT").wait_for()
+    assert dialog.locator(".btn-primary").is_disabled()  # neither is taken for granted
+    if executed:
+        dialog.get_by_text("已成交", exact=True).click()
+        dialog.locator("[name=exchange_order_id]").fill("8812345")
+        dialog.get_by_role("button", name="按已成交处理").click()
+    else:
+        dialog.get_by_text("没有成交", exact=True).click()
+        dialog.get_by_role("button", name="按未成交处理").click()
+
+    given = asked(engine, "settle_copy")
+    assert (given["copy_id"], given["executed"]) == ("copy-1", executed)
+    assert given["exchange_order_id"] == ("8812345" if executed else "")
+    assert given["by"]
+    page.get_by_text("没有需要处理的事项").wait_for()
+
+
+def test_a_share_is_given_after_its_sums_were_seen(engine, page):
+    order = an_order(
+        2, state=LeaderOrderState.UNDECIDED, reason_kind="balances_disagree", side=Side.SELL,
+        estimates={"latest": "4.2", "undone": "3.9"}, tally={},
+    )  # fmt: skip
+    engine.orders.append(order)
+    engine.answers["preview_event"] = lambda **_: []
+    engine.answers["decide_share"] = lambda **_: replace(order, state=LeaderOrderState.COPIED, share=Fraction(1, 4))
+    engine.tell("leader_order", event_id="2")
+    page.locator("#todo-button", has_text="1").click()
+    page.get_by_role("button", name="给出比例…").click()
+    dialog = page.locator("dialog")
+    dialog.get_by_text("4.2").wait_for()
+    dialog.locator("[name=share]").fill("125 %")
+    dialog.get_by_role("button", name="查看计算").click()
+    dialog.locator("#field-share-error", has_text="不超过 100%").wait_for()
+    dialog.locator("[name=share]").fill("25 %")
+    dialog.get_by_role("button", name="查看计算").click()
+    dialog.get_by_text("各跟单账户现在将下单").wait_for()
+    assert asked(engine, "preview_event")["share"] == Fraction(1, 4)
+    dialog.get_by_role("button", name="立即按此比例跟单").click()
+
+    assert asked(engine, "decide_share")["share"] == Fraction(1, 4)
+    page.locator("#todo-button").wait_for(state="hidden")
+
+
+def test_alarms_are_shown_until_they_are_seen(engine, page):
+    jump = {"what": "clock_jumped", "label": "bitget", "jump_ms": "1400"}
+    engine.answers["list_feed"] = lambda **_: [
+        FeedEvent(seq=1, t="2026-11-22T12:00:00.000Z", kind="alarm", text="it happened", data=jump)
+    ]
+    engine.tell("alarm", **jump)
+    page.locator(".toast-card.warn", has_text="相对 bitget 的时间跳变了 1400 毫秒").or_(
+        page.locator("#tab-alarms", has_text="1")
+    ).first.wait_for()
+    page.locator("#tab-alarms", has_text="1").click()
+    page.locator(".alarm", has_text="请开启 NTP 时间同步").wait_for()
+    page.get_by_role("button", name="全部标为已读").click()
+    page.locator("#tab-alarms .count").wait_for(state="hidden")
+    page.reload()
+    page.locator("#run-state", has_text="运行中").wait_for()
+    page.locator("#tab-alarms").click()
+    page.locator(".alarm.seen").wait_for()
+    assert page.locator("#tab-alarms .count").is_hidden()
+
+
+def test_everything_can_be_reached_by_keyboard(page):
+    wanted = {"run-button", "language", "theme", "menu-button", "search", "state-filter", "add-account", "tab-events"}
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+    assert wanted <= reached
+    page.locator("#menu-button").focus()
+    page.keyboard.press("Enter")
+    page.locator("#menu-settings").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="设置").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("#tab-events").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.id") == "tab-todo"
+
+
+def test_every_control_has_a_name(page):
+    """As a screen reader hears it."""
+    page.locator("#menu-button").click()
+    nameless = page.evaluate(
+        """[...document.querySelectorAll("button, input:not([hidden]), select, textarea, a")].filter((element) => {
+            const named = (element.getAttribute("aria-labelledby") ?? "").split(" ");
+            const texts = [...(element.labels ?? []), ...named.map((id) => document.getElementById(id)), element];
+            const own = (element.getAttribute("aria-label") ?? "") + element.title;
+            return !(own + texts.map((each) => each?.textContent ?? "").join("")).trim();
+        }).map((element) => element.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_rise_and_fall_swap_their_colours(page):
+    def colour_of(name):
+        return page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--color-{name}')")
+
+    rise, fall = colour_of("rise"), colour_of("fall")
+    assert rise != fall
+    page.locator("#menu-button").click()
+    page.locator("#menu-settings").click()
+    page.get_by_text("红买绿卖").click()
+    assert (colour_of("rise"), colour_of("fall")) == (fall, rise)
+    page.get_by_text("深色", exact=True).click()
+    assert page.locator("html").get_attribute("data-bs-theme") == "dark"
+    page.reload()
+    assert re.match("dark", page.locator("html").get_attribute("data-bs-theme"))
+    assert page.locator("html").get_attribute("data-colours") == "red-rises"
