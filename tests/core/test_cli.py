@@ -33,6 +33,8 @@ from copytrade_core.views import (
     CopyState,
     ExchangeView,
     Finding,
+    GapOutcome,
+    GapView,
     Halt,
     LeaderOrderState,
     LeaderOrderView,
@@ -465,6 +467,29 @@ def test_the_leader_is_switched_to_stored_keys(run: Any, trader: FakeTrader) -> 
 
     assert json.loads(result.output)["listening"] is True
     assert asked(trader)[-1] == ("set_leader", {"exchange": "binance", "env": "demo", "credentials": None})
+
+
+def test_gaps_show_what_was_found_in_them_and_how_their_reading_ended(run: Any, trader: FakeTrader) -> None:
+    place: dict[str, Any] = {"exchange": "binance", "env": Environment.TEST, "leader_uid": "1"}
+    why: dict[str, Any] = {"reason_kind": "no_connection", "reason": "no connection to the leader's events was alive"}
+    outcome = GapOutcome.UNEXPLAINED
+    figures: dict[str, Any] = {"found": 7, "copied": 4, "missed": 2, "ignored": 1}
+    left = {"USDT": Decimal("-12.5")}
+    closed = GapView(id="7", since=NOW, until=NOW, outcome=outcome, unexplained=left, **figures, **place, **why)
+    trader.answers["list_gaps"] = [GapView(id="8", since=NOW, **place, **why), closed]
+
+    shown = run("leader", "gaps", "--limit", "5").output
+    answer = json.loads(run("leader", "gaps", "--before", "9", "--json").output, parse_float=Decimal)
+
+    assert [call for call in asked(trader) if call[0] == "list_gaps"] == [
+        ("list_gaps", {"limit": 5, "before": None}), ("list_gaps", {"limit": 20, "before": "9"}),
+    ]  # fmt: skip
+    assert "not closed yet" in " ".join(shown.split())
+    assert "-12.5 USDT" in " ".join(shown.split())
+    assert [(each["open"], each["outcome"], each["found"]) for each in answer] == [
+        (True, None, 0), (False, "UNEXPLAINED", 7),
+    ]  # fmt: skip
+    assert answer[1]["unexplained"] == {"USDT": Decimal("-12.5")}
 
 
 def test_copying_starts_and_stops(run: Any, trader: FakeTrader) -> None:
