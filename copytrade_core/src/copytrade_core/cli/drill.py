@@ -177,6 +177,7 @@ class Drill:
         self._names: dict[str, str] = {}  # the simulators' account -> ours
         self._ids: dict[str, str] = {}  # the simulators' account -> the engine's id
         self._tag = ""
+        self._theme = ""
         self.rounds = 0
         self.done: Counter[str] = Counter()
         self.copies: Counter[str] = Counter()
@@ -252,7 +253,8 @@ class Drill:
                 self._clock,
             )
         )
-        self.done[theme.__name__.strip("_")] += 1
+        self._theme = theme.__name__.strip("_")
+        self.done[self._theme] += 1
         theme(this)
         self._call("/sim/faults", None, method="DELETE")
         self._settle()
@@ -484,10 +486,11 @@ class Drill:
         def settled() -> bool:
             try:
                 with self.trader() as trader:
+                    # Decided first, unsettled after it: an order that is decided in between has open copies.
+                    if not self._all_decided(trader) or any(gap.is_open for gap in trader.list_gaps(1)):
+                        return False
                     status = trader.status(with_followers=False)
-                    open_gap = any(gap.is_open for gap in trader.list_gaps(1))
-                    heard = status.leader is not None and status.leader.connected
-                    return not status.unsettled and not open_gap and heard and self._all_decided(trader)
+                    return not status.unsettled and status.leader is not None and status.leader.connected
             except EngineNotRunning:
                 assert self._engine is not None
                 if self._engine.has_ended:
@@ -524,7 +527,9 @@ class Drill:
             (self._folder / "truth.json").write_text(json.dumps(truth, indent=1))
             (self._folder / "books.json").write_text(dumps_exact(books, indent=1))
         self.found += [f"round {self.rounds}: {problem}" for problem in problems]
-        self._console.print(f"round {self.rounds}: {len(recent)} copied orders seen, {len(problems)} findings")
+        self._console.print(
+            f"round {self.rounds} ({self._theme}): {len(recent)} copied orders seen, {len(problems)} findings"
+        )
 
     def look_for_secrets(self) -> None:
         """No key of anybody stands in a file that the engine wrote."""
