@@ -196,6 +196,85 @@ def test_a_fill_that_is_listed_twice_is_booked_once(world, trader):
     assert the_copy(closed_book(trader, order.exchange_order_id)).state is CopyState.FILLED
 
 
+def test_a_second_attempt_that_has_become_too_small_ends_and_says_so(world, trader):
+    """Of a copy that was tried once FAILED is the end: a person may want it all the same."""
+
+    def limit(world, holder, prepared):
+        holder.usdt = D("0.05")
+        world.push(
+            "anna",
+            BalanceSnapshot(
+                balances=(Balance(asset="USDT", free=holder.usdt),),
+                time_ms=world.now_ms(),
+                complete=False,
+                source=BalanceSource.PUSHED,
+            ),
+        )
+        raise RateLimited("too many orders", retry_after_sec=0.3, whole_address=False)
+
+    world.on_place = limit
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+
+    copy = the_copy(closed_book(trader, order.exchange_order_id))
+    assert (copy.state, copy.reason_kind, copy.attempts) == (CopyState.FAILED, "too_small", 1)
+
+
+def test_an_order_that_shows_late_and_filled_nothing_alarms_nobody(world, trader):
+    def lose(world, holder, prepared):
+        world.hidden.add(prepared.order.client_order_id)
+        nothing = replace(world.execute(holder, prepared).report, status=OrderStatus.EXPIRED, filled_base=D(0))
+        holder.orders[-1] = replace(nothing, filled_quote=D(0), fills=())
+        raise OutcomeUnknown("the answer was lost")
+
+    world.on_place = lose
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    assert the_copy(closed_book(trader, order.exchange_order_id, timeout_sec=20)).state is CopyState.FAILED
+    world.hidden.clear()
+    (anna,) = trader.list_accounts()
+    trader._dispatcher.stream_spoke(anna.id, world.holders["anna"].orders[-1].client_order_id)
+
+    until(lambda: trader._dispatcher._settler._by_client_id == {})
+    second = world.leader_trades("leader", Side.SELL, base="0.1")
+    world.on_place = MemoryExchange.execute
+    closed_book(trader, second.exchange_order_id)
+    assert "copy_found_late" not in [event.data.get("what") for event in trader.list_feed(limit=200, newest=True)]
+    assert not trader.status().halts
+
+
+def test_a_write_that_fails_although_the_journal_works_halts_the_engine(world, trader, monkeypatch):
+    """What memory holds is then not what the disk holds: nothing more may be sent by it."""
+
+    def refuse(*arguments, **values):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("copytrade_core.store.book.executed", refuse)
+    world.leader_trades("leader", Side.BUY, quote="1000")
+
+    assert until(lambda: trader.status().halts)[0].kind == "thread:dispatcher"
+
+
+def test_of_two_copies_that_a_restart_finds_open_neither_lets_a_third_one_out_too_early(world, tmp_path):
+    def keep(world, holder, prepared):
+        world.hidden.add(prepared.order.client_order_id)
+        ack = world.execute(holder, prepared)
+        if prepared.order.side is Side.BUY:
+            raise OutcomeUnknown("the answer was lost")
+        return replace(ack, report=None)
+
+    world.on_place = keep
+    with engine(world, tmp_path / "data") as trader:
+        set_up(trader)
+        world.leader_trades("leader", Side.BUY, quote="1000")
+        until(lambda: trader.list_copies(state="UNKNOWN"))
+        world.leader_trades("leader", Side.SELL, base="0.1")
+        until(lambda: trader.list_copies(state="ACKED"))
+    with engine(world, tmp_path / "data") as trader:
+        until(lambda: trader._dispatcher.unsettled == 2)
+        (lane,) = trader._dispatcher._lanes
+        assert {lane.active.side, *(job.side for job in lane.unknown)} == {Side.BUY, Side.SELL}
+        assert lane.active.state is CopyState.ACKED
+
+
 def needs_person(world, trader):
     def lose(world, holder, prepared):
         world.lookups_fail = OutcomeUnknown("no answer")

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from arrows import ARROWS
+from copytrade_core.copying.states import Move
 from copytrade_core.model import OrderStatus, Side
 from copytrade_core.store import book as rows
 from copytrade_core.store import schema
@@ -45,7 +46,16 @@ def a_row(copy_id: str, account: str = "anna", state: CopyState = S.PLANNED, **c
 
 
 def plan(journal: Journal, *copies: dict, order: dict | None = None) -> int:
-    return journal.write(lambda connection: rows.plan(connection, order or an_order(), copies))
+    """Write a leader order and its rows, which then stand in whatever state a test wants to begin with."""
+
+    def write(connection) -> int:
+        order_id = rows.plan(connection, order or an_order(), [copy | {"state": S.PLANNED} for copy in copies])
+        table = schema.copies
+        for copy in copies:
+            connection.execute(table.update().where(table.c.id == copy["id"]).values(state=copy["state"]))
+        return order_id
+
+    return journal.write(write)
 
 
 def a_claim(copy_id: str, n: int = 1, client_order_id: str | None = None) -> rows.Claim:
@@ -74,7 +84,13 @@ def claim(journal: Journal, *claims: rows.Claim) -> set[str]:
 
 
 def move(journal: Journal, copy_id: str, target: CopyState, **values) -> bool:
-    return journal.write(lambda connection: rows.move(connection, copy_id, target, 9, **values))
+    """Try every move that leads to *target*; return whether one of them did."""
+
+    def try_all(connection) -> bool:
+        causes = [cause for cause in Move if target in cause.targets]
+        return any(rows.move(connection, copy_id, cause, target, 9, **values) for cause in causes)
+
+    return journal.write(try_all)
 
 
 def state_of(journal: Journal, copy_id: str = "c1") -> str:
@@ -239,6 +255,17 @@ def test_a_state_moves_along_the_arrows_and_no_other_way(journal):
         assert state_of(journal, f"c{index}") == expected
 
 
+def test_a_state_moves_for_the_reason_that_is_named_and_to_where_it_leads(journal):
+    plan(journal, a_row("c1", state=S.PLANNED))
+
+    assert not journal.write(lambda connection: rows.move(connection, "c1", Move.ABSENT, S.FAILED, 9))
+    with pytest.raises(RuntimeError, match="does not lead to"):
+        journal.write(lambda connection: rows.move(connection, "c1", Move.REFUSED, S.FILLED, 9))
+    assert state_of(journal) == S.PLANNED
+    with pytest.raises(RuntimeError, match="begins in another state"):
+        journal.write(lambda connection: rows.plan(connection, an_order("8"), [a_row("c2", state=S.UNKNOWN)]))
+
+
 def test_of_two_answers_the_first_counts(journal):
     plan(journal, a_row("c1"))
     claim(journal, a_claim("c1"))
@@ -264,11 +291,11 @@ def test_of_two_answers_the_first_counts(journal):
 TWO_FILLS = (fill("t1", "0.004", "200", 5, "0.000004", "BTC"), fill("t2", "0.00217", "108.62", 6, "0.0001", "BNB"))
 
 
-def executed(journal, target=S.FILLED, fills=TWO_FILLS) -> bool:
+def executed(journal, target=S.FILLED, fills=TWO_FILLS, cause=Move.EXECUTED) -> bool:
     report = order_report("ctaaaac1-1", base="0.00617", quote="308.62", fills=fills)
     return journal.write(
         lambda connection: rows.executed(
-            connection, "c1", target, report, 9, {"final": 12.5}, reason="", reason_kind=""
+            connection, "c1", cause, target, report, 9, {"final": 12.5}, reason="", reason_kind=""
         )
     )
 
@@ -298,7 +325,8 @@ def test_an_execution_that_was_thought_absent_corrects_the_row(journal):
     move(journal, "c1", S.UNKNOWN)
     move(journal, "c1", S.FAILED, reason="never arrived")
 
-    assert executed(journal, S.PARTLY_FILLED)
+    assert not executed(journal, S.PARTLY_FILLED, cause=Move.FOUND)
+    assert executed(journal, S.PARTLY_FILLED, cause=Move.FOUND_LATE)
 
     assert state_of(journal) == S.PARTLY_FILLED
 
@@ -310,7 +338,7 @@ def test_slippage_is_against_the_leaders_price_and_positive_is_worse(journal, si
     plan(journal, a_row("c1", side=side.value), order=an_order(side=side.value))  # the leader's price is 50,000
     claim(journal, a_claim("c1"))
     report = order_report("ctaaaac1-1", base="0.01", quote="510", fills_complete=True)
-    journal.write(lambda connection: rows.executed(connection, "c1", S.FILLED, report, 9, {}))
+    journal.write(lambda connection: rows.executed(connection, "c1", Move.EXECUTED, S.FILLED, report, 9, {}))
 
     with journal.reading() as connection:
         (view,) = rows.copy_views(connection, None, None, 10, None)

@@ -36,9 +36,9 @@ BY_PLACE = {
     "begin": 0,  # Halts
     "shut": 1,  # CopyGate
     "disable": 1,  # AccountService
-    "_refuse": 2,  # Dispatcher
+    "Refused": 1,  # Departure
     "_tell": 1,  # AccountService, Decisions
-    "_publish": 1,  # Dispatcher
+    "publish": 1,  # Record
     "_auth": 0,
     "_plain": 1,
     "_refused": 0,
@@ -49,7 +49,7 @@ BY_PLACE = {
     "problem_response": 1,
 }
 # A word and then a sentence: (kind, sentence) as the sources pass it around, but for these, which nobody is shown.
-EVIDENCE = {"_evidence", "_on_evidence", "note", "answered", "publish", "_message"}
+EVIDENCE = {"evidence", "_on_evidence", "note", "answered", "publish", "_message"}
 # (file, word): pairs of that shape which mean something else.
 OTHER_PAIRS = {
     ("book.py", "copied_again"),  # evidence
@@ -59,8 +59,6 @@ OTHER_PAIRS = {
     ("config.py", "name"),
     ("leader_orders.py", "msg"),
     ("doctor.py", "error"),
-    ("dispatch.py", "not_sent"),  # an attempt's outcome
-    ("dispatch.py", "unknown"),
 }
 # Keywords named `kind` that are no kind of ours.
 OTHER_KEYWORDS = {

@@ -22,7 +22,6 @@ ARROWS = {
     ("ACKED", "FILLED"),
     ("ACKED", "PARTLY_FILLED"),
     ("ACKED", "REJECTED"),
-    ("ACKED", "UNKNOWN"),
     ("ACKED", "NEEDS_PERSON"),
     # unknown: found, proven absent, or not decidable
     ("UNKNOWN", "ACKED"),

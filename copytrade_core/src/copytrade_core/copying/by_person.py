@@ -28,11 +28,12 @@ from ..store import book as rows
 from ..store.journal import Journal
 from ..store.vault import Vault
 from ..views import CopyPreview, CopyState, CopyView, Halt, LeaderOrderState, LeaderOrderView
-from .dispatch import Dispatcher, final_state
+from .dispatch import Dispatcher
 from .jobs import Job
 from .plan import Leader, client_order_id, copy_id_again, copy_rows
+from .record import final_state
 from .sizing import copied_share
-from .states import MAX_ATTEMPTS
+from .states import MAX_ATTEMPTS, Move
 from .sums import sum_of
 
 BY_PERSON_NS = 30 * NS_PER_SEC  # what a person asks for now is sent within this time or not at all
@@ -92,11 +93,13 @@ class Decisions:
         def write(connection: Connection) -> bool:
             if found is None:
                 kind, reason = "settled_by_person", f"settled as not executed by {who}"
-                moved = rows.move(connection, copy_id, CopyState.FAILED, wall_ms, reason_kind=kind, reason=reason)
+                cause, why = Move.SETTLED_AS_NOT_EXECUTED, {"reason_kind": kind, "reason": reason}
+                moved = rows.move(connection, copy_id, cause, CopyState.FAILED, wall_ms, **why)
             else:
                 state, kind, reason = final_state(found)
                 decided = {"reason_kind": kind, "reason": reason, "decided_by": who}
-                moved = rows.executed(connection, copy_id, state, found, wall_ms, row.latency_ms, **decided)
+                cause = Move.SETTLED_AS_EXECUTED
+                moved = rows.executed(connection, copy_id, cause, state, found, wall_ms, row.latency_ms, **decided)
             if moved:
                 rows.note(connection, copy_id, wall_ms, rows.SETTLED, f"by {who}, as {'not ' * (not found)}executed")
             return moved

@@ -10,6 +10,7 @@ from typing import Any
 from ..connector import PreparedOrder
 from ..model import AccountId, Side
 from ..views import CopyState
+from .states import Move
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +56,11 @@ class Job:
             deadline_ns=deadline_ns,
             **more,
         )
+
+    def move(self, move: Move, target: CopyState) -> None:
+        """Note its new state. :raises RuntimeError: there is no such move."""
+        move.check(self.state, target)
+        self.state = target
 
     def clocked(self, step: str, now_ns: int) -> None:
         """Note how long after the leader's final report *step* came."""

@@ -1,7 +1,7 @@
 """The closed books in the journal: what is written at each point of a copy's life, and how it is read back.
 
 Every function that takes a connection runs inside one of the journal's transactions. A state changes only along
-`copying.states.MOVES`, checked in the same statement that changes it.
+a `copying.states.Move`, which whoever writes it names, checked in the same statement that changes it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from ..clock import wall_text
 from ..codec import to_wire
-from ..copying.states import MAX_ATTEMPTS, sources_of
+from ..copying.states import MAX_ATTEMPTS, STARTS, Move
 from ..model import AccountId, Environment, Fill, OrderReport, Side
 from ..views import FINAL_STATES, CopyState, CopyView, GapOutcome, GapView, LeaderOrderState, LeaderOrderView
 from .schema import attempts, copies, evidence, fills, frames, gaps, leader_orders, meta
@@ -85,9 +85,15 @@ def plan(connection: Connection, order: Mapping[str, Any], rows: Sequence[Mappin
     inserted = connection.execute(leader_orders.insert().values(**order))
     assert inserted.inserted_primary_key is not None
     order_id: int = inserted.inserted_primary_key[0]
-    if rows:
-        connection.execute(copies.insert(), [{**row, "leader_order_id": order_id} for row in rows])
+    _insert_copies(connection, [{**row, "leader_order_id": order_id} for row in rows])
     return order_id
+
+
+def _insert_copies(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not all(row["state"] in STARTS for row in rows):
+        raise RuntimeError("a copy begins in another state")
+    if rows:
+        connection.execute(copies.insert(), list(rows))
 
 
 def known_orders(
@@ -108,7 +114,7 @@ def claim(connection: Connection, claims: Sequence[Claim], wall_ms: int) -> set[
     wanted = {item.copy_id: item for item in claims}
     found = connection.execute(
         select(copies.c.id, copies.c.attempts).where(
-            copies.c.id.in_(wanted), copies.c.state.in_(sources_of(CopyState.SUBMITTING))
+            copies.c.id.in_(wanted), copies.c.state.in_(Move.CLAIMED.sources)
         )
     )
     taken = [wanted[row.id] for row in found if row.attempts == wanted[row.id].n - 1 < MAX_ATTEMPTS]
@@ -148,18 +154,22 @@ def claim(connection: Connection, claims: Sequence[Claim], wall_ms: int) -> set[
     return {item.copy_id for item in taken}
 
 
-def move(connection: Connection, copy_id: str, target: CopyState, wall_ms: int, **values: Any) -> bool:
-    """Move a copy to *target* if its state allows that; return whether it moved."""
+def move(
+    connection: Connection, copy_id: str, cause: Move, target: CopyState, wall_ms: int, **values: Any
+) -> bool:
+    """Move a copy to *target* if *cause* leads there from its state; return whether it moved."""
     parameters = {"of_copy": copy_id, "to_updated": wall_ms, **{f"to_{name}": value for name, value in values.items()}}
-    return connection.execute(_move(target, tuple(values)), parameters).rowcount == 1
+    return connection.execute(_move(cause, target, tuple(values)), parameters).rowcount == 1
 
 
 @functools.cache
-def _move(target: CopyState, names: tuple[str, ...]) -> Update:
+def _move(cause: Move, target: CopyState, names: tuple[str, ...]) -> Update:
     """Build the statement once: a burst runs it hundreds of times."""
+    if target not in cause.targets:
+        raise RuntimeError(f"{cause.name} does not lead to {target}")
     return (
         copies.update()
-        .where(copies.c.id == bindparam("of_copy"), copies.c.state.in_(sorted(sources_of(target))))
+        .where(copies.c.id == bindparam("of_copy"), copies.c.state.in_(sorted(cause.sources)))
         .values(
             state=target.value,
             updated_wall_ms=bindparam("to_updated"),
@@ -203,6 +213,7 @@ def note(connection: Connection, copy_id: str, wall_ms: int, kind: str, text: st
 def executed(
     connection: Connection,
     copy_id: str,
+    cause: Move,
     target: CopyState,
     report: OrderReport,
     wall_ms: int,
@@ -214,6 +225,7 @@ def executed(
     moved = move(
         connection,
         copy_id,
+        cause,
         target,
         wall_ms,
         filled_base=report.filled_base,
@@ -553,22 +565,21 @@ def copy_again(connection: Connection, failed: Row[Any], copy_id: str, by: str, 
     """Write the copy that takes a failed one's place; False where somebody had decided about it before."""
     if not _decide(connection, failed.id, by):
         return False
-    connection.execute(
-        copies.insert().values(
-            id=copy_id,
-            leader_order_id=failed.leader_order_id,
-            account_id=failed.account_id,
-            ordinal=failed.ordinal + 1,
-            account_name=failed.account_name,
-            exchange=failed.exchange,
-            env=failed.env,
-            side=failed.side,
-            state=CopyState.PLANNED,
-            size_asset=failed.size_asset,
-            asked_by=by,
-            updated_wall_ms=wall_ms,
-        )
-    )
+    row = {
+        "id": copy_id,
+        "leader_order_id": failed.leader_order_id,
+        "account_id": failed.account_id,
+        "ordinal": failed.ordinal + 1,
+        "account_name": failed.account_name,
+        "exchange": failed.exchange,
+        "env": failed.env,
+        "side": failed.side,
+        "state": CopyState.PLANNED,
+        "size_asset": failed.size_asset,
+        "asked_by": by,
+        "updated_wall_ms": wall_ms,
+    }
+    _insert_copies(connection, [row])
     note(connection, failed.id, wall_ms, COPIED_AGAIN, f"as {copy_id}, asked by {by}")
     note(connection, copy_id, wall_ms, ASKED, f"by {by}, in place of {failed.id}")
     return True
@@ -607,8 +618,7 @@ def decide_share(
     )
     if connection.execute(statement).rowcount != 1:
         return False
-    if rows:
-        connection.execute(copies.insert(), [{**row, "leader_order_id": order_id, "asked_by": by} for row in rows])
+    _insert_copies(connection, [{**row, "leader_order_id": order_id, "asked_by": by} for row in rows])
     for row in rows:
         note(connection, row["id"], wall_ms, ASKED, f"by {by}, who gave the share")
     return True
