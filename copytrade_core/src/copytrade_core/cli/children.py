@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ..errors import ConfigError
@@ -21,6 +23,15 @@ def copytrade_command(*arguments: str, data_dir: Path | None = None) -> list[str
     """Return what starts ``copytrade`` with these arguments as a process of its own."""
     where = [] if data_dir is None else ["--data-dir", str(data_dir)]
     return [sys.executable, "-m", "copytrade_core.cli.main", *where, *arguments]
+
+
+def end_properly_when_told() -> None:
+    """Let SIGTERM unwind this process, so that its children end with it; by default it would leave them behind."""
+
+    def unwind(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, unwind)
 
 
 class Child:

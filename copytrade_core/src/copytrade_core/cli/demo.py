@@ -30,7 +30,7 @@ from ..store.vault import Vault
 from ..trader import CopyTrader
 from ..views import AccountState, LeaderOrderView, book_json
 from .audit import audit
-from .children import Child, copytrade_command
+from .children import Child, copytrade_command, end_properly_when_told
 from .local import ScriptedLeader, call_json, simulators
 from .output import book_table, say, show
 
@@ -51,6 +51,7 @@ def demo(
     once: bool, as_json: bool, binance_followers: int, bitget_followers: int, panel_port: int, seed: int | None
 ) -> None:
     """Show copies happen on this machine: simulated exchanges over their real wire protocols, no keys needed."""
+    end_properly_when_told()
     # With --json standard output carries nothing else.
     console = Console(stderr=as_json, highlight=False)
     seed = seed if seed is not None else secrets.randbelow(10**6)

@@ -29,7 +29,7 @@ from ..codec import dumps_exact
 from ..control.client import RemoteCopyTrader
 from ..errors import ConfigError, CopytradeError, EngineNotRunning
 from ..views import AccountState, LeaderOrderState, StatusView, book_json
-from .children import Child, copytrade_command
+from .children import Child, copytrade_command, end_properly_when_told
 from .drill_check import FINAL, Round, findings, secrets_in
 from .local import call_json, simulators
 
@@ -128,6 +128,7 @@ def drill(seed: int | None, rounds: int | None, minutes: float, as_json: bool, k
     Orders lost, late, doubled and refused; connections that die or fall silent; kills, stops, clocks, other
     people's hands on the accounts. After each round every order of the exchanges is held against the closed
     books. Exit code 1 if anything is wrong."""
+    end_properly_when_told()
     console = Console(stderr=as_json, highlight=False)
     seed = seed if seed is not None else random.SystemRandom().randrange(10**6)
     folder = Path(tempfile.mkdtemp(prefix="copytrade-drill-")) if keep is None else keep
