@@ -235,6 +235,13 @@ def test_two_copies_cannot_be_sent_under_one_client_id(journal):
     assert state_of(journal, "c2") == S.PLANNED
 
 
+def test_no_third_attempt_is_ever_claimed(journal):
+    plan(journal, a_row("c1", attempts=2, state=S.NOT_SENT))
+
+    assert claim(journal, a_claim("c1", n=3)) == set()
+    assert (state_of(journal), attempts(journal)) == (S.NOT_SENT, [])
+
+
 # --- moved ------------------------------------------------------------------------------------------------
 
 

@@ -113,9 +113,7 @@ def claim(connection: Connection, claims: Sequence[Claim], wall_ms: int) -> set[
     """Take copies for sending: SUBMITTING and the attempt's row. Returns the ids that could be taken."""
     wanted = {item.copy_id: item for item in claims}
     found = connection.execute(
-        select(copies.c.id, copies.c.attempts).where(
-            copies.c.id.in_(wanted), copies.c.state.in_(Move.CLAIMED.sources)
-        )
+        select(copies.c.id, copies.c.attempts).where(copies.c.id.in_(wanted), copies.c.state.in_(Move.CLAIMED.sources))
     )
     taken = [wanted[row.id] for row in found if row.attempts == wanted[row.id].n - 1 < MAX_ATTEMPTS]
     if taken:
@@ -154,9 +152,7 @@ def claim(connection: Connection, claims: Sequence[Claim], wall_ms: int) -> set[
     return {item.copy_id for item in taken}
 
 
-def move(
-    connection: Connection, copy_id: str, cause: Move, target: CopyState, wall_ms: int, **values: Any
-) -> bool:
+def move(connection: Connection, copy_id: str, cause: Move, target: CopyState, wall_ms: int, **values: Any) -> bool:
     """Move a copy to *target* if *cause* leads there from its state; return whether it moved."""
     parameters = {"of_copy": copy_id, "to_updated": wall_ms, **{f"to_{name}": value for name, value in values.items()}}
     return connection.execute(_move(cause, target, tuple(values)), parameters).rowcount == 1
