@@ -127,6 +127,11 @@ class CopyView:
     is_open: bool = False  # failed or stale, and nobody has decided yet: copy now, or leave
     updated: str = ""
 
+    @property
+    def share(self) -> Fraction | None:
+        """Which part of what was free it was to spend, exactly; ``None`` where there was no sum."""
+        return None if self.computed is None or not self.free_before else self.computed / Fraction(self.free_before)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyPreview:
@@ -492,6 +497,7 @@ def copy_json(copy: CopyView) -> dict[str, Any]:
         "state": copy.state.value,
         "reason_kind": copy.reason_kind,
         "reason": copy.reason,
+        "x_percent": None if copy.share is None else share_places(copy.share),
         "size_asset": copy.size_asset,
         "free_before": copy.free_before,
         "balance_age_ms": copy.balance_age_ms,

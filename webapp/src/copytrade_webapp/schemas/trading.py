@@ -161,6 +161,7 @@ class CopyRow(Schema):
     state = fields.String(required=True, validate=_one_of(CopyState))
     reason_kind = fields.String(required=True)
     reason = fields.String(required=True)
+    x_percent = ExactNumber(required=True, allow_none=True)
     size_asset = fields.String(required=True)
     free_before = ExactNumber(required=True, allow_none=True)
     balance_age_ms = fields.Integer(required=True, allow_none=True)

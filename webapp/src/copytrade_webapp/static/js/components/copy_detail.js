@@ -37,11 +37,16 @@ export function copyDetail(copy, book) {
       [_("Attempts"), copy.attempts ? format.count(copy.attempts) : null],
       [_("Our order number"), copy.client_order_id ? el("span.mono", {}, copy.client_order_id) : null],
       [_("The exchange's order number"), copy.exchange_order_id ? el("span.mono", {}, copy.exchange_order_id) : null],
-      [_("Asked for by"), copy.asked_by || null],
-      [_("Decided by"), copy.decided_by || null],
+      [_("Asked for by"), who(copy.asked_by, copy.asked_at)],
+      [_("Decided by"), who(copy.decided_by, copy.decided_at)],
     ]),
     times(copy, book),
   ];
+}
+
+/** @param {string} name @param {string} time */
+function who(name, time) {
+  return name ? [name, time ? format.moment(time) : ""].filter(Boolean).join(_(", ")) : null;
 }
 
 /** @param {any} copy */
