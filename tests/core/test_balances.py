@@ -138,6 +138,32 @@ def test_two_deposits_of_one_millisecond_are_told_apart_by_their_amounts(book):
     assert free(book) == 610
 
 
+def test_a_push_that_leaves_late_with_a_new_stamp_is_read_again_before_spent_money_is_spent_again(book):
+    book.state("anna", snapshot(1000, complete=True, source=BalanceSource.READ, USDT=1000, BTC=1))
+    book.fills("anna", "7", Side.BUY, BTC_USDT, [fill("1", "0.005", 500, 2000)])
+    book.state("anna", snapshot(2001, USDT=500, BTC="1.005"))
+    assert not book.is_doubtful("anna", "USDT")
+
+    book.state("anna", snapshot(5000, USDT=1000, BTC=1))  # of before the fill, stamped as it was sent
+
+    assert book.is_doubtful("anna", "USDT")
+    assert book.is_doubtful("anna", "BTC")
+    book.state("anna", snapshot(5100, complete=True, source=BalanceSource.READ, USDT=500, BTC="1.005"))
+    assert not book.is_doubtful("anna", "USDT")
+    assert book.figure("anna", "USDT").free == 500
+
+
+def test_a_push_about_money_that_moved_without_an_order_of_ours_needs_no_second_look(book):
+    book.state("anna", snapshot(1000, complete=True, source=BalanceSource.READ, USDT=1000, BTC=1))
+    book.fills("anna", "7", Side.BUY, BTC_USDT, [fill("1", "0.005", 500, 2000)])
+    book.state("anna", snapshot(2001, USDT=500, BTC="1.005"))
+
+    book.state("anna", snapshot(200_000, USDT=750, BTC="1.005"))  # a deposit, long after
+
+    assert not book.is_doubtful("anna", "USDT")
+    assert book.figure("anna", "USDT").free == 750
+
+
 def test_accounts_do_not_mix(book):
     book.state("anna", snapshot(1000, USDT=500))
     book.state("bela", snapshot(1000, USDT=900))

@@ -21,6 +21,7 @@ from fractions import Fraction
 from ..model import BalanceSnapshot, BalanceSource
 
 KEEP_MS = 2 * 60 * 1000
+LATE_PUSH_MS = 60_000  # for so long after a fill a push may still be of the time before it
 STAMP_SLACK_MS = 2000
 END_OF_MS = 1 << 62
 AGREE = Fraction(1, 1000)  # two estimates are "the same" within 0.1 %
@@ -246,9 +247,22 @@ class BalanceLedger:
         return left if left + new.absolute.locked - old.absolute.locked else Decimal(0)
 
     def is_doubtful(self, name: str) -> bool:
-        """Whether `free` may count a fill twice: as spent, and as what the newest figure shows as locked."""
-        newest = self.newest(name)
-        return newest is not None and newest.locked > 0 and self.has_deltas_after_newest(name)
+        """Whether `free` may not be what can be spent, so that it is to be read before it is used.
+
+        It may count a fill twice: as spent, and as what the newest figure shows as locked. Or that figure was pushed
+        and is not what was known and the fills of late sum up to: an exchange that stamps a push when it leaves, and
+        sends it late, gives money back that was spent.
+        """
+        asset = self._assets.get(name)
+        if asset is None or not asset.absolutes:
+            return False
+        *earlier, newest = asset.figures()
+        if newest.absolute.locked > 0 and self.has_deltas_after_newest(name):
+            return True
+        if not earlier or newest.is_exact or newest.absolute.source is not BalanceSource.PUSHED:
+            return False
+        since_ms = newest.absolute.time_ms - LATE_PUSH_MS
+        return any(delta.moment.time_ms >= since_ms for delta in asset.deltas)
 
     def before(
         self, name: str, *, created_ms: int, first: Moment, last: Moment, own: Decimal, first_arrival: int
