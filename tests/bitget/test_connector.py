@@ -456,6 +456,8 @@ def test_a_refused_order_is_classified_by_its_code_and_leaves_once(
         pytest.param(200, b"", id="empty"),
         pytest.param(200, b"<html>", id="html"),
         pytest.param(302, b"", id="redirect"),
+        pytest.param(500, b'{"code":"43012","msg":"Insufficient balance","data":null}', id="500-with-a-refusal"),
+        pytest.param(307, b'{"code":"43012","msg":"Insufficient balance","data":null}', id="307-with-a-refusal"),
         pytest.param(200, b'{"code":"00000","data":null}', id="no-data"),
         pytest.param(200, b'{"code":"00000","data":{"orderId":"1"}}', id="no-client-id"),
         pytest.param(200, b'{"code":"00000","data":{"orderId":"1","clientOid":"other"}}', id="other-id"),
@@ -646,6 +648,14 @@ def test_a_look_up_that_fails_is_no_evidence_of_absence(classic, connector, help
     classic.on(f"{V2}/trade/{path}", helpers.answer(b"<html>", 502))
 
     with pytest.raises(OutcomeUnknown):
+        connector.find_order(ClientOrderId("ct0001"))
+
+
+def test_a_server_error_is_no_evidence_of_absence_whatever_its_code(classic, connector, helpers):
+    body = {"code": "40109", "msg": "The data of the order cannot be found", "requestTime": 1, "data": None}
+    classic.on(f"{V2}/trade/orderInfo", helpers.answer(body, 503))
+
+    with pytest.raises(OutcomeUnknown, match="503"):
         connector.find_order(ClientOrderId("ct0001"))
 
 

@@ -1,4 +1,5 @@
-"""One table: Bitget's code -> our error. Classified by the body's ``code``, never by the HTTP status.
+"""One table: Bitget's code -> our error. Classified by the body's ``code``; of the HTTP statuses only a server's
+failure (5xx) and a redirection count, which prove nothing whatever code comes with them.
 
 Hold it against https://www.bitget.com/api-doc/spot/error-code/restapi ,
 https://www.bitget.com/api-doc/uta/error-code/restapi and, for the sockets,

@@ -118,6 +118,11 @@ class Api:
         pace.observe(route, answer.headers.get("x-mbx-used-remain-limit", ""))
         if answer.status == 429:
             raise self._too_many(answer, route, account, pace)
+        if answer.status >= 500 or 300 <= answer.status < 400:
+            # Not from where orders are looked at, or not to its end: its words prove nothing.
+            raise OutcomeUnknown(
+                f"Bitget answered with status {answer.status}; that leaves the outcome open", exchange=EXCHANGE
+            )
         if not answer.body:
             raise OutcomeUnknown("Bitget's answer was empty", kind="unreadable_answer", exchange=EXCHANGE)
         found = envelope(answer.body)
