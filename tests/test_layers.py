@@ -261,6 +261,7 @@ MAY_DRAW = {
     "copytrade_bitget/src/copytrade_bitget/user_stream.py": "jitter of reconnecting and rotation",
     "copytrade_core/src/copytrade_core/sim/world.py": "the simulators' seeded chance",
     "copytrade_core/src/copytrade_core/cli/demo.py": "the scripted leader's seeded chance",
+    "copytrade_core/src/copytrade_core/cli/drill.py": "what a seed lets happen",
 }
 MAY_REQUEST = {
     "copytrade_binance/src/copytrade_binance/rest.py": "the plug-in's one HTTP client",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import subprocess
@@ -130,7 +131,7 @@ def drill(seed: int | None, rounds: int | None, minutes: float, as_json: bool, k
     books. Exit code 1 if anything is wrong."""
     end_properly_when_told()
     console = Console(stderr=as_json, highlight=False)
-    seed = seed if seed is not None else random.SystemRandom().randrange(10**6)
+    seed = seed if seed is not None else secrets.randbelow(10**6)
     folder = Path(tempfile.mkdtemp(prefix="copytrade-drill-")) if keep is None else keep
     folder.mkdir(exist_ok=True, parents=True)
     console.print(f"Seed {seed}; logs in {folder}; nothing here is real.")

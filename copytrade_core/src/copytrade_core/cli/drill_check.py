@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from ..views import plain_fraction
 from .audit import PLACES, expected_size
 
 FINAL = frozenset({"FILLED", "PARTLY_FILLED", "REJECTED", "FAILED", "SKIPPED", "STALE"})
@@ -100,7 +101,7 @@ def _share_problems(book: Mapping[str, Any], order: Mapping[str, Any], where: st
     if not is_buy and true >= Fraction(999, 1000):
         true = Fraction(1)
     if book["state"] == "COPIED" and abs(told - true) > CLOSE * true and not this.skewed:
-        return [f"{where}: the share was {float(told):.6%}, {float(true):.6%} is right"]
+        return [f"{where}: the share was {plain_fraction(told, 8)}, {plain_fraction(true, 8)} is right"]
     return []
 
 
