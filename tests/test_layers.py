@@ -143,8 +143,10 @@ def test_the_core_knows_no_web_framework():
 
 def test_the_panel_is_a_client_of_the_engine_and_nothing_else():
     """It asks over the socket: no vault, no journal, no exchange and no key is within its reach."""
-    told = {"api", "clock", "codec", "control.client", "control.protocol", "errors", "history_csv", "hookspecs", "kinds",
-            "redaction", "settings", "views"}  # fmt: skip
+    told = {
+        "api", "clock", "codec", "control.client", "control.protocol", "errors", "history_csv", "hookspecs", "kinds",
+        "redaction", "settings", "views",
+    }  # fmt: skip
     for_commands = {"cli.children", "cli.output", "cli.session"}
     found = [
         str(i)
