@@ -149,3 +149,17 @@ def test_a_logged_out_browser_gets_no_ticket_and_its_stream_ends(stage):
     assert ended.wait(10)
     follower.join()
     assert stage.browser.call("POST", "/api/v1/stream/ticket").status_code == 401
+
+
+def test_handshakes_that_fail_use_up_no_streams(stage):
+    for _ in range(8):
+        answer = stage.browser.call(
+            "GET",
+            "/api/v1/stream",
+            Connection="Upgrade",
+            Upgrade="websocket",
+            **{"Sec-WebSocket-Protocol": f"ct.v1, ticket.{stage.browser.ticket()}"},  # and neither key nor version
+        )
+        assert answer.status_code >= 400
+
+    stage.browser.stream().close()

@@ -81,17 +81,21 @@ def init_live(app: Flask, hub: LiveHub, tickets: Tickets, settings: PanelSetting
         sockets.enter(label)
         g.stream_label = label
 
+    @app.teardown_request
+    def leave(_: BaseException | None) -> None:
+        # Here and not in the route: a handshake that fails never gets there.
+        if (label := g.pop("stream_label", None)) is not None:
+            sockets.leave(label)
+
     @Sock(app).route(STREAM_PATH)
     def stream(socket_: Any) -> None:
-        label = g.stream_label
-        viewer = hub.join(label)
+        viewer = hub.join(g.stream_label)
         try:
             _serve(socket_, hub, viewer, settings.ws_heartbeat_sec)
         except (ConnectionClosed, OSError) as gone:
             log.debug("a live stream ended: %s", type(gone).__name__)
         finally:
             hub.leave(viewer)
-            sockets.leave(label)
             # The library's reader would wait for a browser that never closes its side, and hold up the process's end.
             with contextlib.suppress(OSError):
                 socket_.sock.shutdown(socket.SHUT_RDWR)
