@@ -81,6 +81,7 @@ class Dispatcher:
         self._gate = gate
         self._install_tag = install_tag
         self._is_draining = False
+        self._given_up: dict[str, Job] = {}  # first attempts in whose place a second one was made
         self._mailbox = Mailbox("dispatcher", clock, on_death)
         self._readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="size-reader")
         self._lanes = Lanes()
@@ -246,6 +247,7 @@ class Dispatcher:
                 continue
             job.move(Move.CLAIMED, CopyState.SUBMITTING)
             job.attempts = claim.n
+            self._given_up.update(dict.fromkeys(self._ids(job, claim.n - 1), job))
             assert job.prepared is not None
             bursts.setdefault(follower.opened, []).append(job.prepared)
             self._mailbox.later(ANSWER_DEADLINE_SEC, self._answers.overdue, lane, job, claim.n)
@@ -330,6 +332,8 @@ class Dispatcher:
 
     def _spoke(self, account_id: AccountId, client_id: str) -> None:
         """A stream told of an order that nobody asks about: does its answer say, or will it, that there is none?"""
+        if doubled := self._given_up.pop(client_id, None):
+            self._settled.doubled(doubled, client_id)
         lane = self._lanes.of(account_id)
         for job in (lane.active, *lane.waiting):
             if job is None or not is_id_of(client_id, self._install_tag, job.copy_id):

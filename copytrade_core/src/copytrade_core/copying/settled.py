@@ -78,6 +78,18 @@ class Settled:
         self.ask_about(job, accepted=False)
         self.heard(client_id)
 
+    def doubled(self, job: Job, client_id: str) -> None:
+        """An attempt shows in whose place a second one was made: nothing can undo that, but nobody must miss it."""
+        self._record.evidence(job, "doubled", f"the exchange shows {client_id}, after a second attempt was made")
+        self._feed.alarm(
+            f"{job.account_name}: the first attempt shows at the exchange although it was refused or never left; "
+            "a second one was made, and both may have been executed",
+            what="copy_doubled",
+            account=job.account_name,
+            copy_id=job.copy_id,
+            account_id=job.account_id,
+        )
+
     def ask_about(self, job: Job, *, accepted: bool) -> None:
         """Hand a copy to the settler; it keeps its lane's place until the answer is in."""
         self._lanes.hold(job, self._clock.monotonic_ns(), accepted=accepted)

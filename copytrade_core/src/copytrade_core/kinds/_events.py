@@ -154,6 +154,13 @@ FEED = {
         "look at the account at the exchange, then settle the copy",
         "请到交易所查看该账户，然后人工处理这条跟单",
     ),
+    "copy_doubled": Kind(
+        "%(account)s: the first attempt shows at the exchange although it was refused or never left; both may have "
+        "been executed",
+        "%(account)s：第一次下单曾被拒绝或未发出，但交易所显示了该订单；两次下单可能都已成交",
+        "look at the account at the exchange, and sell or buy back what is too much",
+        "请到交易所核对该账户，并手动平掉多余部分",
+    ),
     "copy_found_late": Kind(
         "an order of %(account)s that seemed never to have arrived was executed after all",
         "%(account)s 一笔曾判定未到达的订单后来成交了",
