@@ -33,6 +33,7 @@ class OpenExchange:
     error: str = ""
     error_kind: str = ""
     jumped_ms: float = 0.0
+    told: tuple[bool, bool, str] = (False, False, "")  # as `Exchanges` last told it: clock known, rules there, error
     shut_until_ns: int = 0  # until when (monotonic) it has shut our address out
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -122,10 +123,13 @@ class Exchanges:
         :raises ExchangeError: the exchange cannot be reached.
         """
         with opened.lock:
+            if opened.clock.is_known and opened.rules is not None:
+                return
             if not opened.clock.is_known:
                 self._measure(opened)
             if opened.rules is None:
                 self._read_rules(opened)
+        self._keeper.wake()  # which tells of it: a halt may be over
 
     def shut_out(self, label: str, seconds: float) -> None:
         """Take notice that an exchange has shut our address out for so long. From any thread."""
@@ -163,7 +167,6 @@ class Exchanges:
                     opened.shut_until_ns = opened.clock_due_ns = 0
             if is_over:
                 self._on_shut_out(opened, 0.0)
-            before = (opened.clock.is_known, opened.rules is not None, opened.error)
             with opened.lock:
                 try:
                     if opened.clock_due_ns <= now or not opened.clock.is_known:
@@ -173,7 +176,10 @@ class Exchanges:
                     opened.error = opened.error_kind = ""
                 except CopytradeError as error:
                     opened.error, opened.error_kind = error.message, error.kind
-            if before != (opened.clock.is_known, opened.rules is not None, opened.error) or opened.jumped_ms:
+            state = (opened.clock.is_known, opened.rules is not None, opened.error)
+            # Held against what was told and not against what was a moment ago: others measure, too.
+            if state != opened.told or opened.jumped_ms:
+                opened.told = state
                 self._on_change(opened)
                 opened.jumped_ms = 0.0
         dues = [min(opened.clock_due_ns, opened.rules_due_ns) for opened in self.all()]

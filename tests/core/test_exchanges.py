@@ -1,4 +1,4 @@
-"""An exchange that shuts this machine's address out: told once for each end, over by itself, known over a restart."""
+"""The exchanges in use: what is told of their clocks, and of one that shuts this machine's address out."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ class Bench:
         self.clock = FakeClock()
         self.told: list[tuple[str, float]] = []
         self.died: list[str] = []
+        self.known: list[bool] = []
+        self.world = MemoryExchange()
         plugins = Plugins()
-        plugins.register(MemoryExchange(), "memory")
+        plugins.register(self.world, "memory")
         self.exchanges = Exchanges(
             Settings(data_dir=tmp_path),
             plugins,
             self.clock,
             lambda name, error: self.died.append(f"{name}: {error!r}"),
-            lambda opened: None,
+            lambda opened: self.known.append(opened.clock.is_known),
             lambda opened, seconds: self.told.append((opened.label, seconds)),
             lambda label: left_sec,
         )
@@ -51,6 +53,17 @@ def bench(tmp_path):
     made.exchanges.start()
     yield made
     made.end()
+
+
+def test_that_the_time_is_known_again_is_told_whoever_measured_it(bench):
+    until(lambda: bench.known[-1:] == [True])
+    bench.opened.exchange.server_time_ms = lambda: bench.clock.monotonic_ns() // 10**6
+    bench.exchanges.remeasure(bench.opened)  # which has jumped by years
+    until(lambda: bench.known[-1:] == [False])
+
+    bench.exchanges.ready(bench.opened)  # somebody who needs the exchange measures before the keeper does
+
+    until(lambda: bench.known[-1:] == [True])
 
 
 def test_answers_that_all_say_the_same_tell_of_one_ban_and_a_longer_one_is_told(bench):
