@@ -574,3 +574,42 @@ def test_an_order_among_hundreds_costs_no_more_than_one_among_few(monkeypatch):
         assert ledger.free("USDT") == 10_000 - number
 
     assert len(looked_at) < 30
+
+
+@pytest.mark.parametrize("is_told_after", [True, False])
+def test_what_a_resting_order_locked_right_before_an_equal_market_order_is_not_taken_for_it(is_told_after):
+    """Free 10,000; 1,000 locked; half a second later 1,000 spent at market: a ninth of 9,000, not a tenth of 10,000."""
+    ledger = BalanceLedger("USDT")
+    ledger.state(snapshot(1000, USDT=10_000))
+    ledger.state(snapshot(2000, USDT=(9000, 1000)))
+    arrivals = ledger.arrivals
+    ledger.change("fill", Moment(2500, 8), {"USDT": D(-1000)})
+    if is_told_after:
+        ledger.state(snapshot(2500, USDT=(8000, 1000)))
+        ledger.state(snapshot(2500, USDT=(8000, 1000), source=BalanceSource.READ, complete=True))
+
+    found = choose(
+        ledger.before(
+            "USDT", created_ms=2500, first=Moment(2500, 7), last=Moment(2500, 8), own=D(-1000), first_arrival=arrivals
+        )
+    )
+
+    assert found == ((D(9000), "undone") if is_told_after else None)
+
+
+def test_what_a_market_order_froze_in_flight_is_taken_for_it():
+    """The same figure, but the lock is gone with the fill: it was the order's own."""
+    ledger = BalanceLedger("USDT")
+    ledger.state(snapshot(1000, USDT=10_000))
+    arrivals = ledger.arrivals
+    ledger.state(snapshot(2000, USDT=(9000, 1000)))
+    ledger.change("fill", Moment(2500, 8), {"USDT": D(-1000)})
+    ledger.state(snapshot(2500, USDT=9000))
+    ledger.state(snapshot(2500, USDT=9000, source=BalanceSource.READ, complete=True))
+
+    estimates = ledger.before(
+        "USDT", created_ms=2000, first=Moment(2000, 7), last=Moment(2500, 8), own=D(-1000), first_arrival=arrivals
+    )
+
+    assert choose(estimates)[0] == 10_000
+    assert ledger.free("USDT") == 9000

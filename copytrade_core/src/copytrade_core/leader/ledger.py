@@ -63,6 +63,7 @@ class Figure:
     absolute: Absolute
     cut: Moment
     is_exact: bool  # the cut was found by the sum, not only by the stamp
+    is_ambiguous: bool = False  # what it locks may be a fill from after its stamp, or an order that rests on the book
 
     @property
     def free(self) -> Decimal:
@@ -103,11 +104,15 @@ class _Asset:
         if before is None:
             return whole
         # An order in flight freezes what it may take: then the whole of free and locked tells what the free part hides.
-        old = before.absolute
-        cut = self._sums_up(before.cut, old.free, absolute.time_ms, absolute.free) or self._sums_up(
-            before.cut, old.free + old.locked, absolute.time_ms, absolute.free + absolute.locked
-        )
-        return whole if cut is None else Figure(absolute, cut, is_exact=True)
+        old, stamp = before.absolute, absolute.time_ms
+        cut = self._sums_up(before.cut, old.free, stamp, absolute.free)
+        if cut is not None and (cut.time_ms <= stamp or absolute.locked == old.locked):
+            return Figure(absolute, cut, is_exact=True)
+        of_all = self._sums_up(before.cut, old.free + old.locked, stamp, absolute.free + absolute.locked)
+        if cut is None:
+            return whole if of_all is None else Figure(absolute, of_all, is_exact=True)
+        is_ambiguous = of_all is not None and of_all.time_ms <= stamp
+        return Figure(absolute, cut, is_exact=True, is_ambiguous=is_ambiguous)
 
     def _sums_up(self, since: Moment, amount: Decimal, stamp: int, target: Decimal) -> Moment | None:
         """Return up to which delta *amount* becomes *target*; ``None``: at none near *stamp*."""
@@ -278,10 +283,17 @@ class BalanceLedger:
         asset = self._assets.get(name, _Asset())
         figures, deltas = asset.figures(), asset.deltas
         # By its stamp alone a figure of the order's millisecond may hold the order already.
-        earlier = (f for f in reversed(figures) if (f.cut < first if f.is_exact else f.absolute.time_ms < created_ms))
+        earlier = (
+            f
+            for f in reversed(figures)
+            if not f.is_ambiguous and (f.cut < first if f.is_exact else f.absolute.time_ms < created_ms)
+        )
         anchor = arrived = next(earlier, None)
         while arrived is not None and arrived.absolute.arrival > first_arrival:
             arrived = next(earlier, None)
+        since_anchor = figures[bisect_right(figures, anchor.cut, key=_cut_of) :] if anchor is not None else []
+        if any(f.is_ambiguous and f.absolute.time_ms < created_ms for f in since_anchor):
+            anchor = arrived = None  # a lock from before the order, or its own: only figures from after it tell
         start = bisect_left(deltas, first, key=_moment_of)
         replayed = None
         if anchor is not None:
@@ -292,7 +304,7 @@ class BalanceLedger:
         # Of figures of one millisecond that only their stamps place, the last to arrive can hold all of it.
         later = figures[bisect_left(figures, last, key=_cut_of) :]
         whole = {figure.absolute.time_ms: figure.free for figure in later if not figure.is_exact}
-        later = [f for f in later if f.is_exact or whole[f.absolute.time_ms] == f.free]
+        later = [f for f in later if not f.is_ambiguous and (f.is_exact or whole[f.absolute.time_ms] == f.free)]
         # Everything known from the order on and up to a later figure is in that figure: take it all back.
         since = deltas[bisect_right(deltas, last, key=_moment_of) :]
         undone = [
