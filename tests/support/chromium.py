@@ -21,6 +21,7 @@ FLAGS = [
     "--disable-sync",
 ]
 # The browser itself writes these for answers that a page asked for and deals with.
+PATIENCE_MS = 30_000  # a machine may be busy; what is right comes at once
 EXPECTED = "Failed to load resource"
 
 
@@ -77,7 +78,7 @@ class Watch:
 def watched_context(browser: Any, *, expected: str = "", **options: Any) -> Iterator[Any]:
     """Open a window's worth of browser; at the end it must not have complained, but of what is *expected*."""
     context = browser.new_context(**{"locale": "zh-CN", "viewport": {"width": 1366, "height": 768}, **options})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
     watch = Watch(context, expected)
     try:
         yield context

@@ -39,6 +39,7 @@ def engine():
             capabilities=(),
         )
     ]
+    engine.answers["list_events"] = lambda before=None, **_: [] if before else list(engine.orders)
     engine.answers["list_plugins"] = list
     engine.answers["list_gaps"] = lambda **_: []
     return engine
@@ -210,6 +211,15 @@ def test_a_registered_device_gets_in_again_by_its_own_key(panel, store, browser)
         show_token(page, panel, token)
         has_figures(page)
         assert until(lambda: len(store.list_devices()) == 1)
+
+        # A file, too, is only given to the device's proof, which a plain link does not carry.
+        page.locator("#menu-button").click()
+        page.locator("#menu-export").click()
+        page.locator("#export-from").fill("2026-11-01")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="保存 CSV 文件").click()
+        assert download.value.suggested_filename.startswith("copytrade-2026-11-01-")
+        assert download.value.path().read_bytes().startswith(b"\xef\xbb\xbf")
         extractable = page.evaluate(
             """new Promise((resolve) => {
                 const open = indexedDB.open("copytrade-device", 1);

@@ -42,6 +42,17 @@ export const remove = (/** @type {string} */ path) => ask("DELETE", path);
 /** A part of the page itself, not of the API. @param {string} path */
 export const page = async (path) => (await send(path, {})).json();
 
+/**
+ * Return the address from which a file of the API can be saved. A link carries the session but no device's proof:
+ * where one is wanted the file is fetched first. @param {string} path @returns {Promise<string>} @throws {Problem}
+ */
+export async function fileAddress(path) {
+  if (!provesDevice) return API + path;
+  const response = await send(API + path, await request("GET", path, undefined, ""));
+  if (!response.ok) throw await read(response);
+  return URL.createObjectURL(await response.blob());
+}
+
 /** Whether the panel answers at all. */
 export async function isThere() {
   try {
