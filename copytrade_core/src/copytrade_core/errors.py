@@ -38,6 +38,7 @@ class ExchangeError(CopytradeError):
 class NotSent(ExchangeError):
     """The request provably never reached the exchange.
 
+    Of an order that had passed the gate it is believed only with a ``code``, where the exchange itself said so.
     ``retry`` is False where a second try would be wrong although nothing left: a bad certificate (an
     attack, perhaps), or a gate that was shut by a person.
     """
