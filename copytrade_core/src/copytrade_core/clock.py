@@ -52,14 +52,24 @@ class ExchangeClock:
         self._behind_ms = 0.0  # at most so much: the round trip of the measurement
         self._measured_ns = 0
         self._stable = True
+        # From and to which time (ms) the exchange's clock went, or may have gone, twice: it was put back.
+        self._twice_ms = (0, 0)
 
     @property
     def is_known(self) -> bool:
-        """Whether timestamps may be made: the offset was measured lately and did not jump."""
+        """Whether timestamps may be made: the offset was measured lately, did not jump, and no time passes twice now."""
         with self._lock:
             if self._offset_ms is None or not self._stable:
                 return False
-            return self._clock.monotonic_ns() - self._measured_ns < self.MAX_AGE_SEC * NS_PER_SEC
+            now_ns = self._clock.monotonic_ns()
+            if now_ns / NS_PER_MS + self._offset_ms <= self._twice_ms[1]:
+                return False
+            return now_ns - self._measured_ns < self.MAX_AGE_SEC * NS_PER_SEC
+
+    def passed_twice(self, time_ms: int) -> bool:
+        """Whether *time_ms* came twice at the exchange, as far as is known: what it stamped so cannot be put in order."""
+        with self._lock:
+            return self._twice_ms[0] <= time_ms <= self._twice_ms[1]
 
     @property
     def was_measured(self) -> bool:
@@ -97,7 +107,8 @@ class ExchangeClock:
         """Measure the offset anew, best of *probes* by round trip; return the jump in milliseconds.
 
         The first measurement is no jump. A jump beyond ``JUMP_HALT_MS`` makes the clock unknown until the
-        next measurement agrees with this one.
+        next measurement agrees with this one; one back, until the time from before it is reached again, because
+        until then what the exchange says later bears an earlier stamp.
 
         :param read_server_ms: asks the exchange for its time; may raise an `ExchangeError`.
         """
@@ -111,7 +122,12 @@ class ExchangeClock:
         assert best is not None
         with self._lock:
             jump = 0.0 if self._offset_ms is None else abs(best[1] - self._offset_ms)
-            self._stable = jump <= self.JUMP_HALT_MS
+            was_stable, self._stable = self._stable, jump <= self.JUMP_HALT_MS
+            # From a measurement that was never confirmed nothing went back.
+            if was_stable and self._offset_ms is not None and self._offset_ms - best[1] > self.JUMP_ALARM_MS:
+                now_ms = self._clock.monotonic_ns() / NS_PER_MS
+                # It may have been put back at any time since the last measurement; by so much it can have gone on.
+                self._twice_ms = (int(now_ms + best[1] - jump), math.ceil(now_ms + self._offset_ms))
             self._offset_ms = best[1]
             self._behind_ms = best[0] / NS_PER_MS
             self._measured_ns = self._clock.monotonic_ns()

@@ -472,6 +472,8 @@ class LeaderWatcher:
             return Decision(state=LeaderOrderState.IGNORED, reason_kind="copying_stopped", reason=reason)
         asset = self._symbol.quote if order.side is Side.BUY else self._symbol.base
         estimates = self._estimates(order)
+        if any(map(self.opened.clock.passed_twice, (order.created_ms, order.last.time_ms))):
+            return self._undecided(order, asset, estimates, "the exchange's clock was put back when it was placed")
         waited_ns = self._clock.monotonic_ns() - pending.since_ns
         if estimates.undone is None and waited_ns < CROSS_CHECK_WAIT_SEC * NS_PER_SEC:
             self._mailbox.later(CROSS_CHECK_WAIT_SEC - waited_ns / NS_PER_SEC, _nothing)
