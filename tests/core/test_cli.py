@@ -7,6 +7,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from importlib.metadata import EntryPoint
@@ -20,16 +21,17 @@ from rich.cells import cell_len
 
 from copytrade_core.cli import history, output
 from copytrade_core.cli import main as main_module
-from copytrade_core.history_csv import cell
 from copytrade_core.cli.main import main
 from copytrade_core.codec import dumps_exact
 from copytrade_core.control.server import ControlServer
 from copytrade_core.errors import EngineHalted, InvalidRequest, UnknownExchange
+from copytrade_core.history_csv import cell
 from copytrade_core.model import Environment, KeyWarning, Side
 from copytrade_core.views import (
     AccountState,
     AccountView,
     BalanceView,
+    CopyPreview,
     CopyState,
     ExchangeView,
     Finding,
@@ -864,6 +866,26 @@ def test_a_share_may_be_written_in_three_ways(text, share):
 def test_a_share_that_is_no_plain_number_is_refused(text):
     with pytest.raises(click.ClickException):
         history._read_share(text)
+
+
+def test_the_sum_is_shown_before_a_copy_is_asked_for(run: Any, trader: FakeTrader) -> None:
+    asked = CopyPreview(
+        copy_id="c1", event_id="7", account_id="a", account_name="Anna", exchange="binance", env=Environment.TEST,
+        side=Side.BUY, share=Fraction(1, 4), size_asset="USDT", free_before=Decimal("1234.5"), balance_age_ms=2400,
+        balance_source="pushed", computed=Fraction("308.625"), step=Decimal("0.01"), sent=Decimal("308.62"),
+    )  # fmt: skip
+    paused = replace(asked, account_name="Bela", reason_kind="paused", reason="the account is paused")
+    trader.answers |= {"preview_copy": asked, "preview_event": [asked, paused]}
+
+    one, all_of_it = run("copies", "preview", "c1"), run("copies", "preview", "--event", "7", "--share", "25%")
+
+    assert all(text in one.output for text in ("Anna", "25", "1234.5 USDT", "2 s", "308.62 USDT"))
+    assert "Bela: the account is paused" in all_of_it.output
+    shape = json.loads(run("copies", "preview", "c1", "--json").output, parse_float=Decimal)
+    assert (shape[0]["computed"], shape[0]["share"]) == (Decimal("308.625"), "1/4")
+    calls = [trader.calls.get_nowait() for _ in range(trader.calls.qsize())]
+    assert ("preview_event", {"event_id": "7", "share": Fraction(1, 4)}) in calls
+    assert run("copies", "preview").exit_code == run("copies", "preview", "c1", "--share", "1/4").exit_code == 2
 
 
 def test_what_should_be_mended_about_a_key_is_listed_with_the_accounts(run: Any, trader: FakeTrader) -> None:

@@ -52,6 +52,9 @@ COPY_COLUMNS = (
     "exchange_order_id",
     "attempts",
     "asked_by",
+    "asked_at",
+    "decided_by",
+    "decided_at",
     "updated",
 )
 HEADER = (*(f"order_{name}" for name in ORDER_COLUMNS), *(f"copy_{name}" for name in COPY_COLUMNS))

@@ -9,7 +9,17 @@ from fractions import Fraction
 
 import click
 
-from ..views import CopyView, LeaderOrderState, LeaderOrderView, StatusView, book_json, copy_json, status_json
+from ..views import (
+    CopyView,
+    LeaderOrderState,
+    LeaderOrderView,
+    StatusView,
+    book_json,
+    copy_json,
+    preview_json,
+    share_places,
+    status_json,
+)
 from .accounts import pick, print_accounts
 from .leader import leader_line
 from .output import (
@@ -155,6 +165,44 @@ def copy_now(session: Session, copy: str | None, event: str | None, by: str, as_
             show(book_table(order))
         return
     _say_copy(session.engine.copy_now(copy or "", by), as_json)
+
+
+@copies.command()
+@click.argument("copy", required=False)
+@click.option("--event", help="All copies of this leader order that wait for a decision.")
+@click.option("--share", help="Of an undecided leader order: what this share would copy (0.25, 25% or 1/4).")
+@as_json
+@pass_session
+def preview(session: Session, copy: str | None, event: str | None, share: str | None, as_json: bool) -> None:
+    """Show what copy-now, or a share, would send by the balances of this moment. Nothing is sent."""
+    if (copy is None) == (event is None) or (share is not None and event is None):
+        raise InputError("name one copy, or a leader order with --event and, where it is undecided, --share")
+    if event is not None:
+        found = session.engine.preview_event(event, None if share is None else _read_share(share))
+    else:
+        found = [session.engine.preview_copy(copy or "")]
+    if as_json:
+        print_json([preview_json(each) for each in found])
+        return
+    print_table(
+        ("Account", "Side", "Share", "Free now", "Age", "Order"),
+        [
+            (
+                each.account_name,
+                each.side.value,
+                percent(share_places(each.share)),
+                NOTHING if each.free_before is None else f"{amount(each.free_before)} {each.size_asset}",
+                NOTHING if each.balance_age_ms is None else f"{each.balance_age_ms / 1000:.0f} s",
+                NOTHING if each.sent is None or not each.can_be_copied else f"{amount(each.sent)} {each.size_asset}",
+            )
+            for each in found
+        ],
+        right=("Share", "Free now", "Age", "Order"),
+        spare=("Age", "Side"),
+    )
+    for each in found:
+        if not each.can_be_copied:
+            say(f"{each.account_name}: {each.reason}")
 
 
 @copies.command()
