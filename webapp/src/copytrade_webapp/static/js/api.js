@@ -11,7 +11,14 @@ const WITHOUT_TOKEN = ["/session", "/devices/enrol", "/devices/token"];
 // What a second try with another proof mends.
 const PROVE_AGAIN = ["use_dpop_nonce", "device_token_invalid"];
 // What only the login page mends.
-const SHUT_OUT = ["login_required", "device_proof_required", "device_unknown", "device_pending", "device_revoked", "device_token_invalid"];
+const SHUT_OUT = [
+  "login_required",
+  "device_proof_required",
+  "device_unknown",
+  "device_pending",
+  "device_revoked",
+  "device_token_invalid",
+];
 
 let csrf = "";
 let provesDevice = false;

@@ -102,9 +102,13 @@ function done(request, onUpgrade) {
 }
 
 const text = (/** @type {string} */ value) => new TextEncoder().encode(value);
-const sha256 = async (/** @type {string} */ value) => new Uint8Array(await crypto.subtle.digest("SHA-256", text(value)));
+const sha256 = async (/** @type {string} */ value) =>
+  new Uint8Array(await crypto.subtle.digest("SHA-256", text(value)));
 
 /** @param {Uint8Array} bytes */
 function base64url(bytes) {
-  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replaceAll("=", "");
 }

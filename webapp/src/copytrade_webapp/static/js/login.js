@@ -25,7 +25,10 @@ async function start() {
   // The code is good for one use, and must not stay in the address line or the history.
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
   useCatalogue(await page(`/i18n/${lang}.json`));
-  byId("login-form").addEventListener("submit", (/** @type {Event} */ event) => (event.preventDefault(), busyWhile(byId("login-button"), logIn)));
+  byId("login-form").addEventListener(
+    "submit",
+    (/** @type {Event} */ event) => (event.preventDefault(), busyWhile(byId("login-button"), logIn)),
+  );
   byId("enrol-form").addEventListener("submit", (/** @type {Event} */ event) => (event.preventDefault(), enrol()));
   byId("log-out").addEventListener("click", logOut);
   if (code) return enter(() => post("/session", { code }));
@@ -56,7 +59,10 @@ async function enterByDevice() {
     const { kind, document } = /** @type {any} */ (error);
     if (kind === "device_pending") return wait(document.device_id);
     if (!NOT_REGISTERED.includes(kind)) throw error;
-    if (!canBeADevice()) return fail(_("This page has no secure connection, so the browser cannot make a device key. Open it over https."));
+    if (!canBeADevice())
+      return fail(
+        _("This page has no secure connection, so the browser cannot make a device key. Open it over https."),
+      );
     open("enrol");
     byId("device-name").value ||= deviceName();
   }
@@ -106,7 +112,10 @@ function wait(id) {
   open("pending");
   byId("approve-command").textContent = `copytrade devices approve ${id}`;
   const look = async () => {
-    const answer = await get("/devices").then(() => "APPROVED", (error) => error.kind);
+    const answer = await get("/devices").then(
+      () => "APPROVED",
+      (error) => error.kind,
+    );
     if (answer === "APPROVED") return location.assign("/");
     if (answer === "device_revoked" || answer === "login_required") return location.reload();
     setTimeout(look, LOOK_AGAIN_MS);
@@ -134,8 +143,22 @@ function fail(text) {
 
 function deviceName() {
   const { userAgent } = navigator;
-  const browser = /Edg\//.test(userAgent) ? "Edge" : /Firefox\//.test(userAgent) ? "Firefox" : /Chrome\//.test(userAgent) ? "Chrome" : "Safari";
-  const system = /Windows/.test(userAgent) ? "Windows" : /Android/.test(userAgent) ? "Android" : /iPhone|iPad/.test(userAgent) ? "iOS" : /Mac OS/.test(userAgent) ? "macOS" : "Linux";
+  const browser = /Edg\//.test(userAgent)
+    ? "Edge"
+    : /Firefox\//.test(userAgent)
+      ? "Firefox"
+      : /Chrome\//.test(userAgent)
+        ? "Chrome"
+        : "Safari";
+  const system = /Windows/.test(userAgent)
+    ? "Windows"
+    : /Android/.test(userAgent)
+      ? "Android"
+      : /iPhone|iPad/.test(userAgent)
+        ? "iOS"
+        : /Mac OS/.test(userAgent)
+          ? "macOS"
+          : "Linux";
   return `${browser}, ${system}`;
 }
 

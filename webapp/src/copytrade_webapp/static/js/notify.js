@@ -38,7 +38,12 @@ function tellOfCopies(known, openTodo) {
   const fresh = store.undecided.filter((copy) => !known.has(copy.id));
   if (fresh.length > MOST_TOASTS) {
     const title = _("%(count)s copies need you", { count: fresh.length });
-    say({ tone: "bad", tag: "copies", title, buttons: [el("button.btn.btn-primary.btn-small", { onclick: openTodo }, _("Look at them"))] });
+    say({
+      tone: "bad",
+      tag: "copies",
+      title,
+      buttons: [el("button.btn.btn-primary.btn-small", { onclick: openTodo }, _("Look at them"))],
+    });
     notify("copies", title, "");
   } else fresh.forEach(tellOfCopy);
   return new Set(store.undecided.map((copy) => copy.id));
@@ -46,7 +51,11 @@ function tellOfCopies(known, openTodo) {
 
 /** @param {any} copy */
 function tellOfCopy(copy) {
-  const title = _("%(account)s: %(side)s %(state)s", { account: copy.account, side: word(copy.side), state: word(copy.state) });
+  const title = _("%(account)s: %(side)s %(state)s", {
+    account: copy.account,
+    side: word(copy.side),
+    state: word(copy.state),
+  });
   const text = sentence(copy.reason_kind, { ...copy });
   const decidable = copy.state !== "NEEDS_PERSON";
   const now = el("button.btn.btn-primary.btn-small", { onclick: () => copyNow(copy) }, _("Copy now…"));
@@ -61,13 +70,17 @@ function tellOfNews(heard, openTodo) {
   if (heard < 0 || newest < heard) return newest;
   const fresh = store.feed.filter((each) => each.seq > heard);
   tellOfRefusals(fresh.filter((each) => each.kind === "copy" && each.data?.state === "REJECTED"));
-  tellOfAlarms(fresh.filter((each) => isAlarm(each) && each.data?.what !== "copy_undecided"), openTodo);
+  tellOfAlarms(
+    fresh.filter((each) => isAlarm(each) && each.data?.what !== "copy_undecided"),
+    openTodo,
+  );
   return newest;
 }
 
 /** Refused by the exchange: nothing to make up for, but a person wants to know why. @param {any[]} entries */
 function tellOfRefusals(entries) {
-  const look = (/** @type {any} */ entry) => el("button.btn.btn-line.btn-small", { onclick: () => openBook(entry.data.event_id) }, _("Look at the order"));
+  const look = (/** @type {any} */ entry) =>
+    el("button.btn.btn-line.btn-small", { onclick: () => openBook(entry.data.event_id) }, _("Look at the order"));
   if (entries.length > MOST_TOASTS) {
     const title = _("%(count)s copies were refused", { count: entries.length });
     say({ tone: "bad", tag: "refused", title, buttons: [look(entries[0])] });
@@ -86,16 +99,28 @@ function tellOfRefusals(entries) {
 function tellOfAlarms(entries, openTodo) {
   for (const entry of entries.slice(0, MOST_TOASTS)) {
     const title = tells(entry);
-    say({ tone: "warn", tag: `alarm-${entry.seq}`, title, buttons: entry.data?.event_id ? [el("button.btn.btn-line.btn-small", { onclick: openTodo }, _("Look at it"))] : [] });
+    say({
+      tone: "warn",
+      tag: `alarm-${entry.seq}`,
+      title,
+      buttons: entry.data?.event_id
+        ? [el("button.btn.btn-line.btn-small", { onclick: openTodo }, _("Look at it"))]
+        : [],
+    });
     notify(`alarm-${entry.kind}`, title, "");
   }
 }
 
 /** @param {string} tag @param {string} title @param {string} body */
 async function notify(tag, title, body) {
-  if (preference("notifications") !== "on" || globalThis.Notification?.permission !== "granted" || !document.hidden) return;
+  if (preference("notifications") !== "on" || globalThis.Notification?.permission !== "granted" || !document.hidden)
+    return;
   const registration = await navigator.serviceWorker?.getRegistration();
-  registration?.showNotification(title, { tag, body, icon: document.querySelector(".brand img")?.getAttribute("src") ?? "" });
+  registration?.showNotification(title, {
+    tag,
+    body,
+    icon: document.querySelector(".brand img")?.getAttribute("src") ?? "",
+  });
 }
 
 function showBadge() {

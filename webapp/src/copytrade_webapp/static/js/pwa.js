@@ -20,7 +20,8 @@ export async function mountPwa() {
   });
   if (!("serviceWorker" in navigator)) return;
   const registration = await navigator.serviceWorker.register("/sw.js", { updateViaCache: "none" });
-  const offer = () => registration.waiting && navigator.serviceWorker.controller && offerUpdate(useNewVersion(registration));
+  const offer = () =>
+    registration.waiting && navigator.serviceWorker.controller && offerUpdate(useNewVersion(registration));
   offer();
   registration.addEventListener("updatefound", () => {
     const worker = registration.installing;
@@ -28,7 +29,8 @@ export async function mountPwa() {
   });
   // The stream ends when the panel is restarted, and with it may come a new version.
   store.addEventListener("change", (event) => {
-    if (/** @type {CustomEvent} */ (event).detail.has("stream") && store.stream.open) registration.update().catch(() => {});
+    if (/** @type {CustomEvent} */ (event).detail.has("stream") && store.stream.open)
+      registration.update().catch(() => {});
   });
 }
 

@@ -14,7 +14,8 @@ export function openAddAccount() {
     title: _("Add a follower"),
     button: _("Add and verify"),
     form: { named: true },
-    send: async ({ name, exchange, env, credentials }) => (await post("/accounts", { name, exchange, env, ...credentials })).account,
+    send: async ({ name, exchange, env, credentials }) =>
+      (await post("/accounts", { name, exchange, env, ...credentials })).account,
     done: added,
   });
 }
@@ -24,7 +25,15 @@ export function openEditAccount(account, note) {
   open({
     title: _("Change %(name)s", { name: account.name }),
     button: _("Save"),
-    form: { named: true, name: account.name, exchange: account.exchange, env: account.env, fixed: true, hint: _("leave empty to keep the stored one"), note },
+    form: {
+      named: true,
+      name: account.name,
+      exchange: account.exchange,
+      env: account.env,
+      fixed: true,
+      hint: _("leave empty to keep the stored one"),
+      note,
+    },
     send: async ({ name, credentials }) => {
       const given = Object.keys(credentials).length ? { credentials } : {};
       const changed = name === account.name ? {} : { name };
@@ -45,8 +54,19 @@ export async function deleteAccount(account) {
     text: el(
       "div.fields",
       {},
-      el("p", {}, _("%(exchange)s, %(env)s. It no longer follows, and its key is removed from this system. Nothing changes at the exchange.", { exchange: exchangeName(store.exchanges, account.exchange), env: word(account.env) })),
-      el("p.muted", {}, _("What it has copied stays in the history. Copies that are under way are still followed to their end.")),
+      el(
+        "p",
+        {},
+        _(
+          "%(exchange)s, %(env)s. It no longer follows, and its key is removed from this system. Nothing changes at the exchange.",
+          { exchange: exchangeName(store.exchanges, account.exchange), env: word(account.env) },
+        ),
+      ),
+      el(
+        "p.muted",
+        {},
+        _("What it has copied stays in the history. Copies that are under way are still followed to their end."),
+      ),
     ),
     button: _("Delete %(name)s", { name: account.name }),
     tone: "bad",
@@ -64,13 +84,28 @@ export async function deleteAccount(account) {
 /** @param {any} account */
 function added(account) {
   if (account.state !== "DISABLED") {
-    say({ tone: "good", title: _("%(name)s is ready", { name: account.name }), text: _("The exchange has accepted its key.") });
+    say({
+      tone: "good",
+      title: _("%(name)s is ready", { name: account.name }),
+      text: _("The exchange has accepted its key."),
+    });
     return;
   }
   // The key can be put right at once, while it is still in the person's clipboard.
   openEditAccount(
     account,
-    el("div.note.bad", { role: "alert" }, el("p", {}, _("Saved, but it cannot trade: %(reason)s", { reason: sentence(account.error_kind, { reason: account.error }) })), el("p.muted", {}, remedy(account.error_kind))),
+    el(
+      "div.note.bad",
+      { role: "alert" },
+      el(
+        "p",
+        {},
+        _("Saved, but it cannot trade: %(reason)s", {
+          reason: sentence(account.error_kind, { reason: account.error }),
+        }),
+      ),
+      el("p.muted", {}, remedy(account.error_kind)),
+    ),
   );
 }
 
@@ -83,7 +118,12 @@ function conflictNote() {
  *   done: (account: any, values: any) => void, onConflict?: () => Promise<void>}} wish
  */
 function open({ title, button, form: own, send, done, onConflict }) {
-  if (!store.exchanges.length) return say({ tone: "warn", title: _("No exchange is installed"), text: _("The engine has to run, with at least one exchange's plug-in.") });
+  if (!store.exchanges.length)
+    return say({
+      tone: "warn",
+      title: _("No exchange is installed"),
+      text: _("The engine has to run, with at least one exchange's plug-in."),
+    });
   const submit = () =>
     busyWhile(save, async () => {
       const values = form.values();

@@ -51,7 +51,13 @@ export function mountAccounts() {
   byId("add-account").addEventListener("click", openAddAccount);
   byId("search").addEventListener("input", () => ((wish.search = byId("search").value), choose(table, true)));
   const filter = byId("state-filter");
-  for (const [value, name] of [["", _("All states")], ["ACTIVE", word("ACTIVE")], ["PAUSED", word("PAUSED")], ["DISABLED", word("DISABLED")], ["error", _("with an error")]]) {
+  for (const [value, name] of [
+    ["", _("All states")],
+    ["ACTIVE", word("ACTIVE")],
+    ["PAUSED", word("PAUSED")],
+    ["DISABLED", word("DISABLED")],
+    ["error", _("with an error")],
+  ]) {
     filter.append(el("option", { value }, name));
   }
   filter.addEventListener("change", () => ((wish.state = filter.value), choose(table, true)));
@@ -77,8 +83,15 @@ function choose(table, now) {
     sortingAgain ||= setTimeout(() => choose(table, true), SORT_AGAIN_MS);
   }
   const total = store.accounts.size;
-  setText(byId("accounts-count"), chosen.length === total ? format.count(total) : `${format.count(chosen.length)} / ${format.count(total)}`);
-  const none = total ? _("No follower fits what is searched for.") : store.isLoaded ? _("No follower yet. Add one, and it copies the leader's orders with its own money.") : _("Loading…");
+  setText(
+    byId("accounts-count"),
+    chosen.length === total ? format.count(total) : `${format.count(chosen.length)} / ${format.count(total)}`,
+  );
+  const none = total
+    ? _("No follower fits what is searched for.")
+    : store.isLoaded
+      ? _("No follower yet. Add one, and it copies the leader's orders with its own money.")
+      : _("Loading…");
   table.show(chosen, none);
 }
 
@@ -87,13 +100,23 @@ function makeRow(base, quote) {
   made += 1;
   const id = `follower-${made}`;
   // Named by itself and the account's name beside it, so that drawing a row need not name four buttons anew.
-  const action = (/** @type {string} */ symbol, /** @type {string} */ name, /** @type {(button: any) => void} */ act, className = "") => {
+  const action = (
+    /** @type {string} */ symbol,
+    /** @type {string} */ name,
+    /** @type {(button: any) => void} */ act,
+    className = "",
+  ) => {
     const own = `${id}-${symbol}`;
-    const button = el(`button.icon-button${className}`, { id: own, title: name, "aria-label": name, "aria-labelledby": `${own} ${id}` }, icon(symbol));
+    const button = el(
+      `button.icon-button${className}`,
+      { id: own, title: name, "aria-label": name, "aria-labelledby": `${own} ${id}` },
+      icon(symbol),
+    );
     button.addEventListener("click", () => act(button));
     return button;
   };
-  const cell = (/** @type {string} */ className, /** @type {any} */ ...children) => el(`div${className}`, { role: "cell" }, ...children);
+  const cell = (/** @type {string} */ className, /** @type {any} */ ...children) =>
+    el(`div${className}`, { role: "cell" }, ...children);
   const parts = {
     name: el("div.name.clip", { role: "rowheader", id }),
     exchange: cell(".clip"),
@@ -111,16 +134,25 @@ function makeRow(base, quote) {
     pause: action("pause", _("Pause"), (button) => busyWhile(button, () => pauseOrResume(row.item))),
     verify: action("shield-check", _("Verify"), (button) => busyWhile(button, () => verifyAccount(row.item))),
   };
-  const copy = el("div.two", { role: "cell" }, el("span.clip", {}, parts.side, " ", parts.share), el("small", {}, parts.amount, " ", parts.outcome));
+  const copy = el(
+    "div.two",
+    { role: "cell" },
+    el("span.clip", {}, parts.side, " ", parts.share),
+    el("small", {}, parts.amount, " ", parts.outcome),
+  );
   const edit = action("pencil", _("Edit"), () => openEditAccount(row.item));
   const remove = action("trash3", _("Delete"), () => deleteAccount(row.item), ".danger");
   const row = el(
     "div.grid-row",
     { role: "row" },
-    parts.name, parts.exchange, parts.env, cell("", parts.state),
+    parts.name,
+    parts.exchange,
+    parts.env,
+    cell("", parts.state),
     el("div.num", { role: "cell", "data-label": quote }, parts.quote, parts.quoteAge),
     el("div.num", { role: "cell", "data-label": base }, parts.base, parts.baseAge),
-    copy, parts.error,
+    copy,
+    parts.error,
     cell(".actions", parts.pause, parts.verify, edit, remove),
   );
   row.parts = parts;
@@ -178,13 +210,20 @@ function drawCopy(parts, copy) {
 /** @param {any} cell @param {any} account */
 function drawError(cell, account) {
   const warning = account.warnings?.[0];
-  const text = account.error_kind || account.error ? sentence(account.error_kind, { reason: account.error }) : warning ? sentence(warning.kind, { ...warning, reason: warning.text }) : "";
+  const text =
+    account.error_kind || account.error
+      ? sentence(account.error_kind, { reason: account.error })
+      : warning
+        ? sentence(warning.kind, { ...warning, reason: warning.text })
+        : "";
   if (cell.dataset.shown === text) return;
   cell.dataset.shown = text;
   const bad = Boolean(account.error_kind || account.error);
   cell.className = `clip ${bad ? "bad" : "warn"}`;
   cell.textContent = text;
-  cell.title = [text, bad ? remedy(account.error_kind) : warning ? remedy(warning.kind, warning) : ""].filter(Boolean).join("\n");
+  cell.title = [text, bad ? remedy(account.error_kind) : warning ? remedy(warning.kind, warning) : ""]
+    .filter(Boolean)
+    .join("\n");
 }
 
 /** @param {any} account */
@@ -192,7 +231,12 @@ async function pauseOrResume(account) {
   const resumes = account.paused;
   try {
     store.putAccount(await post(`/accounts/${account.id}/${resumes ? "resume" : "pause"}`, {}));
-    if (resumes) say({ tone: "good", title: _("%(name)s follows again", account), text: _("Orders placed before now are not copied to it.") });
+    if (resumes)
+      say({
+        tone: "good",
+        title: _("%(name)s follows again", account),
+        text: _("Orders placed before now are not copied to it."),
+      });
     else say({ tone: "good", title: _("%(name)s is paused", account), text: _("No new order of it leaves.") });
   } catch (error) {
     sayProblem(error, resumes ? _("%(name)s was not resumed", account) : _("%(name)s was not paused", account));

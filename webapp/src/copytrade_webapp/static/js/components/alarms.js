@@ -8,7 +8,12 @@ import { store } from "../store.js";
 
 export function alarms() {
   const list = el("div.scroll");
-  const all = el("button.btn.btn-line.btn-small", { onclick: () => see(Math.max(0, ...store.feed.map((entry) => entry.seq))) }, icon("check2-all"), _("Mark all as seen"));
+  const all = el(
+    "button.btn.btn-line.btn-small",
+    { onclick: () => see(Math.max(0, ...store.feed.map((entry) => entry.seq))) },
+    icon("check2-all"),
+    _("Mark all as seen"),
+  );
   /** @type {(count: number) => void} */
   let tell = () => {};
   const draw = () => {
@@ -16,7 +21,10 @@ export function alarms() {
     const seen = Number(preference("seen"));
     tell(unseen(store.feed, seen).length);
     all.disabled = unseen(store.feed, seen).length === 0;
-    fillWith(list, raised.length ? raised.map((entry) => alarm(entry, entry.seq <= seen)) : el("p.quiet", {}, _("No alarm.")));
+    fillWith(
+      list,
+      raised.length ? raised.map((entry) => alarm(entry, entry.seq <= seen)) : el("p.quiet", {}, _("No alarm.")),
+    );
   };
   /** @param {number} seq */
   const see = (seq) => {
@@ -36,7 +44,10 @@ export function alarms() {
 
 /** @param {any} entry */
 export function tells(entry) {
-  return sentence(entry.data?.what ?? "", { ...entry.data, reason: entry.data?.what ? entry.data.reason : entry.text }) || entry.text;
+  return (
+    sentence(entry.data?.what ?? "", { ...entry.data, reason: entry.data?.what ? entry.data.reason : entry.text }) ||
+    entry.text
+  );
 }
 
 /** @param {any} entry @param {boolean} seen */

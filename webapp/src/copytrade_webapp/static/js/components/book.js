@@ -2,6 +2,7 @@
 // One leader order's closed book: every follower with the inputs of its sum, its times, its price and its reason.
 import { _, format, ngettext, sentence } from "../i18n.js";
 import { get } from "../api.js";
+import { isZero } from "../lib/decimal.js";
 import { busyWhile, el, fillWith, setText } from "../lib/dom.js";
 import { store } from "../store.js";
 import { tone, word } from "../words.js";
@@ -58,10 +59,23 @@ export async function openBook(eventId) {
   };
   const drawBar = () => {
     const open = book.copies.filter((/** @type {any} */ copy) => copy.open && copy.state !== "NEEDS_PERSON");
-    const all = el("button.btn.btn-primary.btn-small", { onclick: () => busyWhile(all, () => copyOrderNow(eventId)) }, ngettext("Copy %(num)s failed one now…", "Copy all %(num)s failed ones now…", open.length));
+    const all = el(
+      "button.btn.btn-primary.btn-small",
+      { onclick: () => busyWhile(all, () => copyOrderNow(eventId)) },
+      ngettext("Copy %(num)s failed one now…", "Copy all %(num)s failed ones now…", open.length),
+    );
     const counts = Object.entries(groups()).map(([key, name]) => {
       const number = book.copies.filter((/** @type {any} */ copy) => group(copy) === key).length;
-      return el(`button.btn.btn-small.${filter === key ? "btn-primary" : "btn-line"}`, { "aria-pressed": String(filter === key), disabled: !number && filter !== key, onclick: () => ((filter = filter === key ? "" : key), draw()) }, `${name} `, format.count(number));
+      return el(
+        `button.btn.btn-small.${filter === key ? "btn-primary" : "btn-line"}`,
+        {
+          "aria-pressed": String(filter === key),
+          disabled: !number && filter !== key,
+          onclick: () => ((filter = filter === key ? "" : key), draw()),
+        },
+        `${name} `,
+        format.count(number),
+      );
     });
     fillWith(bar, counts, el("span.spacer"), open.length ? all : null);
   };
@@ -75,7 +89,12 @@ export async function openBook(eventId) {
   const follow = async (/** @type {any} */ event) => {
     if (!event.detail.has("events") || performance.now() - asked < REFRESH_MS) return;
     const now = store.events.find((each) => each.id === eventId);
-    if (!now || JSON.stringify([now.ok, now.fail, now.pending, now.state]) === JSON.stringify([book.ok, book.fail, book.pending, book.state])) return;
+    if (
+      !now ||
+      JSON.stringify([now.ok, now.fail, now.pending, now.state]) ===
+        JSON.stringify([book.ok, book.fail, book.pending, book.state])
+    )
+      return;
     asked = performance.now();
     book = await get(`/events/${eventId}`).catch(() => book);
     if (dialog.element.isConnected) draw();
@@ -97,7 +116,15 @@ function group(copy) {
 
 function makeRow() {
   const cell = (className = "") => el(`div${className}`, { role: "cell" });
-  const parts = { account: cell(".two"), state: cell(), sum: cell(".two.num"), filled: cell(".two.num"), price: cell(".num"), bp: cell(".num"), ms: cell(".num") };
+  const parts = {
+    account: cell(".two"),
+    state: cell(),
+    sum: cell(".two.num"),
+    filled: cell(".two.num"),
+    price: cell(".num"),
+    bp: cell(".num"),
+    ms: cell(".num"),
+  };
   const row = el("div.grid-row", { role: "row", tabIndex: 0 }, Object.values(parts));
   row.parts = parts;
   return row;
@@ -108,18 +135,26 @@ function drawRow(row, copy, book) {
   if (row.drawn === copy) return;
   row.drawn = copy;
   const { parts } = row;
-  const two = (/** @type {any} */ cell, /** @type {string} */ above, /** @type {string} */ below) => fillWith(cell, el("span.clip", {}, above), el("small", {}, below));
+  const two = (/** @type {any} */ cell, /** @type {string} */ above, /** @type {string} */ below) =>
+    fillWith(cell, el("span.clip", {}, above), el("small", {}, below));
   two(parts.account, copy.account, `${copy.exchange} · ${word(copy.env)}`);
   fillWith(parts.state, el(`span.pill${tone(copy.state) ? `.${tone(copy.state)}` : ""}`, {}, word(copy.state)));
   const reason = copy.reason_kind || copy.reason ? sentence(copy.reason_kind, { ...copy }) : "";
   if (copy.sent == null) two(parts.sum, "–", reason);
-  else two(parts.sum, `${format.exact(copy.sent)} ${copy.size_asset}`, reason && tone(copy.state) !== "good" ? reason : `${format.exact(copy.free_before)} × ${format.share(book.x_percent)}`);
+  else
+    two(
+      parts.sum,
+      `${format.exact(copy.sent)} ${copy.size_asset}`,
+      reason && tone(copy.state) !== "good"
+        ? reason
+        : `${format.exact(copy.free_before)} × ${format.share(book.x_percent)}`,
+    );
   const [base, quote] = book.symbol.split("/");
-  if (Number(copy.filled_base)) two(parts.filled, `${format.exact(copy.filled_base)} ${base}`, `${format.exact(copy.filled_quote)} ${quote}`);
+  if (!isZero(copy.filled_base))
+    two(parts.filled, `${format.exact(copy.filled_base)} ${base}`, `${format.exact(copy.filled_quote)} ${quote}`);
   else two(parts.filled, "–", "");
   setText(parts.price, format.money(copy.average_price));
   setText(parts.bp, copy.slippage_bp == null ? "–" : _("%(points)s bp", { points: format.points(copy.slippage_bp) }));
   const last = Math.max(...Object.values(copy.latency_ms).map(Number));
   setText(parts.ms, Number.isFinite(last) ? format.ms(last) : "–");
 }
-

@@ -11,11 +11,32 @@ export function bookHead(book) {
   const reason = book.reason_kind || book.reason ? sentence(book.reason_kind, { ...book }) : "";
   const how = book.balance_how ? _("(from %(how)s)", { how: howWord(book.balance_how) }) : "";
   return [
-    figure(_("Leader"), el(`span.${book.type === "BUY" ? "rise" : "fall"}`, {}, `${word(book.type)} ${format.exact(book.filled_base)} ${base}`), `${format.exact(book.filled_quote)} ${quote}`),
-    figure(_("Free before the order"), book.balance_before == null ? "–" : `${format.exact(book.balance_before)} ${book.balance_asset}`, how),
+    figure(
+      _("Leader"),
+      el(
+        `span.${book.type === "BUY" ? "rise" : "fall"}`,
+        {},
+        `${word(book.type)} ${format.exact(book.filled_base)} ${base}`,
+      ),
+      `${format.exact(book.filled_quote)} ${quote}`,
+    ),
+    figure(
+      _("Free before the order"),
+      book.balance_before == null ? "–" : `${format.exact(book.balance_before)} ${book.balance_asset}`,
+      how,
+    ),
     figure(_("Share"), format.share(book.x_percent), book.share && book.share.length < 40 ? book.share : ""),
     figure(_("Heard after"), format.ms(book.heard_ms)),
-    figure(_("Copies"), `${format.count(book.ok)} / ${format.count(book.fanout)}`, [book.fail ? _("%(num)s failed", { num: format.count(book.fail) }) : "", book.pending ? _("%(num)s under way", { num: format.count(book.pending) }) : ""].filter(Boolean).join(_(", "))),
+    figure(
+      _("Copies"),
+      `${format.count(book.ok)} / ${format.count(book.fanout)}`,
+      [
+        book.fail ? _("%(num)s failed", { num: format.count(book.fail) }) : "",
+        book.pending ? _("%(num)s under way", { num: format.count(book.pending) }) : "",
+      ]
+        .filter(Boolean)
+        .join(_(", ")),
+    ),
     figure(_("State"), el(`span.${tone(book.state) || "muted"}`, {}, word(book.state)), reason),
     figure(_("Order number"), el("span.mono", {}, book.order_id)),
   ];

@@ -19,13 +19,39 @@ export async function startCopying() {
   const active = count.ACTIVE;
   const name = leader ? `${exchangeName(store.exchanges, leader.exchange)} ${word(leader.env)}` : "";
   const agreed = await askOnce({
-    title: ngettext("Start copying: %(num)s follower will trade", "Start copying: %(num)s followers will trade", active),
+    title: ngettext(
+      "Start copying: %(num)s follower will trade",
+      "Start copying: %(num)s followers will trade",
+      active,
+    ),
     text: el(
       "div.fields",
       {},
-      el("p", {}, _("From now on each follower places every market order of the leader (%(name)s) at once, with the same share of its own free %(quote)s or %(base)s.", { name, quote, base })),
-      count.real ? el("p.note.warn", {}, ngettext("%(num)s of them trades with real money.", "%(num)s of them trade with real money.", count.real)) : null,
-      count.PAUSED + count.DISABLED ? el("p.muted", {}, _("Not taking part: %(paused)s paused, %(disabled)s disabled.", { paused: count.PAUSED, disabled: count.DISABLED })) : null,
+      el(
+        "p",
+        {},
+        _(
+          "From now on each follower places every market order of the leader (%(name)s) at once, with the same share of its own free %(quote)s or %(base)s.",
+          { name, quote, base },
+        ),
+      ),
+      count.real
+        ? el(
+            "p.note.warn",
+            {},
+            ngettext("%(num)s of them trades with real money.", "%(num)s of them trade with real money.", count.real),
+          )
+        : null,
+      count.PAUSED + count.DISABLED
+        ? el(
+            "p.muted",
+            {},
+            _("Not taking part: %(paused)s paused, %(disabled)s disabled.", {
+              paused: count.PAUSED,
+              disabled: count.DISABLED,
+            }),
+          )
+        : null,
       el("p.muted", {}, _("Orders placed before now are not copied.")),
     ),
     button: ngettext("Start copying for %(num)s follower", "Start copying for %(num)s followers", active),
@@ -43,7 +69,11 @@ export async function startCopying() {
 export async function stopCopying() {
   try {
     await post("/copy/stop", {});
-    say({ tone: "good", title: _("Copying has stopped"), text: _("No new order leaves. What was already sent is still followed to its end.") });
+    say({
+      tone: "good",
+      title: _("Copying has stopped"),
+      text: _("No new order leaves. What was already sent is still followed to its end."),
+    });
   } catch (error) {
     sayProblem(error, _("Copying could not be stopped"));
   }

@@ -10,9 +10,15 @@ import { el, icon } from "../lib/dom.js";
 export function credentialFields(exchange, { optional = false, hint = "" } = {}) {
   const inputs = new Map(exchange.fields.map((/** @type {any} */ field) => [field.name, input(field, optional, hint)]));
   return {
-    elements: [...inputs].map(([name, own]) => wrap(exchange.fields.find((/** @type {any} */ each) => each.name === name), own)),
+    elements: [...inputs].map(([name, own]) =>
+      wrap(
+        exchange.fields.find((/** @type {any} */ each) => each.name === name),
+        own,
+      ),
+    ),
     /** Those that were filled in. @returns {Record<string, string>} */
-    values: () => Object.fromEntries([...inputs].map(([name, own]) => [name, own.value.trim()]).filter(([, value]) => value)),
+    values: () =>
+      Object.fromEntries([...inputs].map(([name, own]) => [name, own.value.trim()]).filter(([, value]) => value)),
     /** Forget what was typed. */
     clear: () => inputs.forEach((own) => (own.value = "")),
   };
@@ -44,7 +50,11 @@ function wrap(field, own) {
     reveal.firstElementChild.className = `bi bi-eye${shown ? "-slash" : ""}`;
   };
   const name = _("Show %(label)s", { label });
-  const reveal = el("button.icon-button.reveal", { title: name, "aria-label": name, "aria-pressed": "false", onclick: show }, icon("eye"));
+  const reveal = el(
+    "button.icon-button.reveal",
+    { title: name, "aria-label": name, "aria-pressed": "false", onclick: show },
+    icon("eye"),
+  );
   return labelled(label + (field.required ? "" : _(" (optional)")), own, field.secret ? reveal : null);
 }
 

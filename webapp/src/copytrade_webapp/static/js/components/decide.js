@@ -14,8 +14,16 @@ export async function copyNow(copy) {
     const preview = await get(`/copies/${copy.id}/preview`);
     const agreed = await askOnce({
       title: _("%(side)s on %(account)s now?", { side: word(copy.side), account: copy.account }),
-      text: el("div.fields", {}, sum(preview, copy), el("p.muted", {}, _("The same share of what is free there now, at today's price. The order leaves at once."))),
-      button: preview.sent == null ? _("Copy now") : _("%(side)s for %(amount)s now", { side: word(copy.side), amount: amount(preview, copy) }),
+      text: el(
+        "div.fields",
+        {},
+        sum(preview, copy),
+        el("p.muted", {}, _("The same share of what is free there now, at today's price. The order leaves at once.")),
+      ),
+      button:
+        preview.sent == null
+          ? _("Copy now")
+          : _("%(side)s for %(amount)s now", { side: word(copy.side), amount: amount(preview, copy) }),
     });
     if (!agreed) return;
     const done = await post(`/copies/${copy.id}/copy-now`, {});
@@ -32,7 +40,12 @@ export async function copyOrderNow(eventId) {
     const rows = preview.items;
     const agreed = await askOnce({
       title: ngettext("Copy for %(num)s follower now?", "Copy for %(num)s followers now?", rows.length),
-      text: el("div.fields", {}, sums(rows), el("p.muted", {}, _("The same share of what is free there now, at today's price. The orders leave at once."))),
+      text: el(
+        "div.fields",
+        {},
+        sums(rows),
+        el("p.muted", {}, _("The same share of what is free there now, at today's price. The orders leave at once.")),
+      ),
       button: ngettext("Copy for %(num)s follower now", "Copy for %(num)s followers now", rows.length),
     });
     if (!agreed) return;
@@ -75,7 +88,11 @@ function sayOutcome(copy) {
   const bad = ["FAILED", "REJECTED", "SKIPPED", "STALE"].includes(copy.state);
   say({
     tone: bad ? "bad" : "good",
-    title: _("%(account)s: %(side)s %(state)s", { account: copy.account, side: word(copy.side), state: word(copy.state) }),
+    title: _("%(account)s: %(side)s %(state)s", {
+      account: copy.account,
+      side: word(copy.side),
+      state: word(copy.state),
+    }),
     text: bad ? sentence(copy.reason_kind, { ...copy }) : copy.sent == null ? "" : amount(copy, copy),
   });
 }
@@ -88,7 +105,10 @@ function amount(preview, copy) {
 /** @param {any} preview @param {any} copy */
 export function sum(preview, copy) {
   const asset = preview.size_asset || copy.size_asset || "";
-  const row = (/** @type {string} */ name, /** @type {string} */ value, className = "") => [el(`dt${className}`, {}, name), el(`dd${className}`, {}, value)];
+  const row = (/** @type {string} */ name, /** @type {string} */ value, className = "") => [
+    el(`dt${className}`, {}, name),
+    el(`dd${className}`, {}, value),
+  ];
   const reason = preview.reason_kind || preview.reason ? sentence(preview.reason_kind, { ...preview }) : "";
   return el(
     "div.fields",
@@ -99,7 +119,11 @@ export function sum(preview, copy) {
       row(_("Share"), preview.x_percent != null ? format.share(preview.x_percent) : (preview.share ?? "–")),
       row(_("Free now"), `${format.exact(preview.free_before)} ${asset}`),
       row(_("Share × free"), `${format.exact(preview.computed)} ${asset}`),
-      row(_("Order, rounded down to %(step)s", { step: format.exact(preview.step) }), `${format.exact(preview.sent)} ${asset}`, ".total"),
+      row(
+        _("Order, rounded down to %(step)s", { step: format.exact(preview.step) }),
+        `${format.exact(preview.sent)} ${asset}`,
+        ".total",
+      ),
     ),
     reason ? el("p.note.warn", {}, reason) : null,
   );
@@ -110,13 +134,32 @@ export function sums(rows) {
   return el(
     "div.list",
     {},
-    rows.slice(0, 200).map((row) =>
-      el(
-        "div.list-row",
-        {},
-        el("div.about", {}, el("strong", {}, row.account), el("small", {}, row.computed == null ? "" : _("%(share)s of %(free)s = %(computed)s", { share: format.share(row.x_percent), free: format.exact(row.free_before), computed: format.exact(row.computed) }))),
-        row.sent == null || row.reason_kind ? el("span.warn", {}, sentence(row.reason_kind, { ...row })) : el("strong", {}, `${format.exact(row.sent)} ${row.size_asset}`),
+    rows
+      .slice(0, 200)
+      .map((row) =>
+        el(
+          "div.list-row",
+          {},
+          el(
+            "div.about",
+            {},
+            el("strong", {}, row.account),
+            el(
+              "small",
+              {},
+              row.computed == null
+                ? ""
+                : _("%(share)s of %(free)s = %(computed)s", {
+                    share: format.share(row.x_percent),
+                    free: format.exact(row.free_before),
+                    computed: format.exact(row.computed),
+                  }),
+            ),
+          ),
+          row.sent == null || row.reason_kind
+            ? el("span.warn", {}, sentence(row.reason_kind, { ...row }))
+            : el("strong", {}, `${format.exact(row.sent)} ${row.size_asset}`),
+        ),
       ),
-    ),
   );
 }

@@ -16,7 +16,12 @@ export function openDialog({ title, size = "", body, foot, onClose }) {
   const element = el(
     `dialog.sheet${size ? `.${size}` : ""}`,
     { "aria-labelledby": id },
-    el("header.sheet-head", {}, el("h2", { id }, title), el("button.icon-button", { title: _("Close"), "aria-label": _("Close"), onclick: close }, icon("x-lg"))),
+    el(
+      "header.sheet-head",
+      {},
+      el("h2", { id }, title),
+      el("button.icon-button", { title: _("Close"), "aria-label": _("Close"), onclick: close }, icon("x-lg")),
+    ),
     body,
     foot?.length ? el("footer.sheet-foot", {}, foot) : null,
   );

@@ -35,11 +35,31 @@ export function eventsTable() {
 
 function makeRow() {
   const cell = (className = "") => el(`div${className}`, { role: "cell" });
-  const parts = { time: cell(), side: cell(".side-word"), share: cell(".num"), amount: cell(".num"), fanout: cell(".num"), ok: cell(".num"), fail: cell(".num"), pending: cell(".num"), state: cell(".clip") };
-  for (const [key, name] of [["fanout", _("Copies")], ["ok", _("Done")], ["fail", _("Failed")], ["pending", _("Under way")]]) {
+  const parts = {
+    time: cell(),
+    side: cell(".side-word"),
+    share: cell(".num"),
+    amount: cell(".num"),
+    fanout: cell(".num"),
+    ok: cell(".num"),
+    fail: cell(".num"),
+    pending: cell(".num"),
+    state: cell(".clip"),
+  };
+  for (const [key, name] of [
+    ["fanout", _("Copies")],
+    ["ok", _("Done")],
+    ["fail", _("Failed")],
+    ["pending", _("Under way")],
+  ]) {
     parts[/** @type {"ok"} */ (key)].setAttribute("data-label", name);
   }
-  const row = el("div.grid-row", { role: "row", tabIndex: 0 }, Object.values(parts), el("div.muted", { role: "cell" }, icon("chevron-right")));
+  const row = el(
+    "div.grid-row",
+    { role: "row", tabIndex: 0 },
+    Object.values(parts),
+    el("div.muted", { role: "cell" }, icon("chevron-right")),
+  );
   row.parts = parts;
   return row;
 }
@@ -54,9 +74,19 @@ function drawRow(row, event, base, quote) {
   setText(parts.side, word(event.type));
   parts.side.className = `side-word ${event.type === "BUY" ? "rise" : "fall"}`;
   setText(parts.share, format.share(event.x_percent));
-  setText(parts.amount, event.type === "BUY" ? `${format.exact(event.filled_quote)} ${quote}` : `${format.exact(event.filled_base)} ${base}`);
+  setText(
+    parts.amount,
+    event.type === "BUY"
+      ? `${format.exact(event.filled_quote)} ${quote}`
+      : `${format.exact(event.filled_base)} ${base}`,
+  );
   parts.amount.title = `${format.exact(event.filled_base)} ${base} · ${format.exact(event.filled_quote)} ${quote}`;
-  for (const [key, className] of [["fanout", ""], ["ok", "good"], ["fail", "bad"], ["pending", "warn"]]) {
+  for (const [key, className] of [
+    ["fanout", ""],
+    ["ok", "good"],
+    ["fail", "bad"],
+    ["pending", "warn"],
+  ]) {
     const own = parts[key];
     setText(own, event.state === "COPIED" || event.fanout ? format.count(event[key]) : "–");
     own.className = `num ${event[key] ? className : "muted"}`;
@@ -71,5 +101,10 @@ function drawState(cell, event) {
   const state = done && event.fail ? "warn" : tone(event.state);
   cell.title = reason ?? "";
   const name = event.state === "COPIED" && event.pending ? _("being copied") : word(event.state);
-  fillWith(cell, el(`span.pill${state ? `.${state}` : ""}`, {}, name), reason ? el("span.muted", {}, ` ${reason}`) : null, event.source === "gap" ? el("span.muted", {}, ` ${_("read after an interruption")}`) : null);
+  fillWith(
+    cell,
+    el(`span.pill${state ? `.${state}` : ""}`, {}, name),
+    reason ? el("span.muted", {}, ` ${reason}`) : null,
+    event.source === "gap" ? el("span.muted", {}, ` ${_("read after an interruption")}`) : null,
+  );
 }

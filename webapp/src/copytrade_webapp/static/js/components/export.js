@@ -10,7 +10,11 @@ const MONTH_DAYS = 30;
 
 export function openExport() {
   const day = (/** @type {number} */ ms) => new Date(ms).toLocaleDateString("en-CA");
-  const from = el("input.form-control", { type: "date", id: "export-from", value: day(Date.now() - MONTH_DAYS * DAY_MS) });
+  const from = el("input.form-control", {
+    type: "date",
+    id: "export-from",
+    value: day(Date.now() - MONTH_DAYS * DAY_MS),
+  });
   const until = el("input.form-control", { type: "date", id: "export-until", value: day(Date.now()) });
   const save = () => busyWhile(button, saveFile);
   const saveFile = async () => {

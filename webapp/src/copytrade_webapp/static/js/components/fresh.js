@@ -10,7 +10,12 @@ import { openDialog } from "./dialog.js";
 export function askForToken() {
   return new Promise((resolve) => {
     let good = false;
-    const token = el("input.form-control.mono.secret", { id: "field-token", name: "token", autocomplete: "off", spellcheck: false });
+    const token = el("input.form-control.mono.secret", {
+      id: "field-token",
+      name: "token",
+      autocomplete: "off",
+      spellcheck: false,
+    });
     const submit = () =>
       busyWhile(save, async () => {
         try {
@@ -22,7 +27,12 @@ export function askForToken() {
         }
       });
     const save = el("button.btn.btn-primary", { onclick: submit }, _("Go on"));
-    const form = el("form.fields", { noValidate: true, onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), submit()) }, el("p", {}, _("This needs your access token once more. It then holds for half an hour.")), labelled(_("Access token"), token));
+    const form = el(
+      "form.fields",
+      { noValidate: true, onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), submit()) },
+      el("p", {}, _("This needs your access token once more. It then holds for half an hour.")),
+      labelled(_("Access token"), token),
+    );
     const dialog = openDialog({
       title: _("Is it still you?"),
       body: el("div.sheet-body", {}, form),

@@ -11,14 +11,19 @@ export function gaps() {
     if (!store.engine.connected) return;
     try {
       const { items } = await get("/gaps");
-      fillWith(list, items.length ? items.map(row) : el("p.quiet", {}, _("The leader has been heard without interruption.")));
+      fillWith(
+        list,
+        items.length ? items.map(row) : el("p.quiet", {}, _("The leader has been heard without interruption.")),
+      );
     } catch {
       fillWith(list, el("p.quiet", {}, _("Not known at the moment.")));
     }
   };
   let newest = -1;
   store.when(["feed", "snapshot"], () => {
-    const last = store.feed.find((entry) => entry.kind === "gap" || entry.kind === "leader" || entry.data?.what === "gap_read")?.seq ?? 0;
+    const last =
+      store.feed.find((entry) => entry.kind === "gap" || entry.kind === "leader" || entry.data?.what === "gap_read")
+        ?.seq ?? 0;
     if (last === newest) return;
     newest = last;
     load();
@@ -41,6 +46,10 @@ function row(gap) {
     {},
     el("span", { title: format.full(since) }, `${format.moment(since)} – ${until ? format.moment(until) : _("now")}`),
     el("span", {}, format.seconds(seconds)),
-    el("span", { className: told.length > 2 ? "warn" : "muted", title: sentence(gap.reason_kind, { ...gap }) }, gap.open ? _("still going on") : told.join(_(", "))),
+    el(
+      "span",
+      { className: told.length > 2 ? "warn" : "muted", title: sentence(gap.reason_kind, { ...gap }) },
+      gap.open ? _("still going on") : told.join(_(", ")),
+    ),
   );
 }

@@ -17,11 +17,20 @@ export function keyForm(wish) {
   const { exchanges, fixed = false, leads = false } = wish;
   let exchange = exchanges.find((each) => each.id === wish.exchange) ?? exchanges[0];
   let env = wish.env ?? preferredEnvironment(exchange);
-  const name = el("input.form-control", { id: "field-name", name: "name", value: wish.name ?? "", maxLength: 64, autocomplete: "off", required: true });
+  const name = el("input.form-control", {
+    id: "field-name",
+    name: "name",
+    value: wish.name ?? "",
+    maxLength: 64,
+    autocomplete: "off",
+    required: true,
+  });
   const choice = el(
     "select.form-select",
     { id: "field-exchange", name: "exchange", disabled: fixed },
-    exchanges.map((each) => el("option", { value: each.id, selected: each.id === exchange.id }, exchangeName(exchanges, each.id))),
+    exchanges.map((each) =>
+      el("option", { value: each.id, selected: each.id === exchange.id }, exchangeName(exchanges, each.id)),
+    ),
   );
   const environments = el("div.choices", { role: "radiogroup", "aria-label": _("Environment") });
   const room = el("div.fields");
@@ -37,7 +46,15 @@ export function keyForm(wish) {
   };
   const drawEnvironments = () => {
     const options = exchange.environments.map((/** @type {string} */ each) => {
-      const own = el("input", { type: "radio", name: "env", id: `env-${each}`, value: each, checked: each === env, disabled: fixed, onchange: () => ((env = each), drawFields()) });
+      const own = el("input", {
+        type: "radio",
+        name: "env",
+        id: `env-${each}`,
+        value: each,
+        checked: each === env,
+        disabled: fixed,
+        onchange: () => ((env = each), drawFields()),
+      });
       return el("label", {}, own, el("span", {}, word(each)));
     });
     fillWith(environments, fixed ? el("span.pill", {}, word(env)) : options);
@@ -57,7 +74,12 @@ export function keyForm(wish) {
     alert,
     wish.note ?? null,
     wish.named ? labelled(_("Name"), name) : null,
-    el("div.two-columns", {}, labelled(_("Exchange"), choice), el("div", {}, el("div.form-label", {}, _("Environment")), environments)),
+    el(
+      "div.two-columns",
+      {},
+      labelled(_("Exchange"), choice),
+      el("div", {}, el("div.form-label", {}, _("Environment")), environments),
+    ),
     room,
     // Enter sends the form although its button stands in the dialog's foot.
     el("input", { type: "submit", hidden: true }),
@@ -69,18 +91,25 @@ export function keyForm(wish) {
     clear: () => fields.clear(),
     /** @param {any} problem */
     showProblem: (problem) => {
-      const errors = (problem.errors ?? []).map((/** @type {any} */ each) => ({ field: each.field, text: fieldText(each) }));
+      const errors = (problem.errors ?? []).map((/** @type {any} */ each) => ({
+        field: each.field,
+        text: fieldText(each),
+      }));
       const left = showErrors(form, errors);
       const general = errors.length ? left : [explain(problem), advise(problem)].filter(Boolean);
       alert.hidden = general.length === 0;
-      fillWith(alert, general.map((text) => el("p", {}, text)));
+      fillWith(
+        alert,
+        general.map((text) => el("p", {}, text)),
+      );
     },
   };
 }
 
 /** @param {{kind: string, detail: string}} error */
 function fieldText({ kind, detail }) {
-  if (kind === "missing_field" || /^(missing data|this field is required|shorter than)/i.test(detail)) return _("Fill this in.");
+  if (kind === "missing_field" || /^(missing data|this field is required|shorter than)/i.test(detail))
+    return _("Fill this in.");
   return sentence(kind === "invalid" ? "" : kind, { reason: detail });
 }
 

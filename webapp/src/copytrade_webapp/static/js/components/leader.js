@@ -17,7 +17,18 @@ function draw() {
     {},
     el("h2", {}, _("Leader")),
     el("span.spacer"),
-    leader ? el("button.icon-button", { id: "edit-leader", title: _("Change the leader"), "aria-label": _("Change the leader"), onclick: openLeaderDialog }, icon("pencil")) : null,
+    leader
+      ? el(
+          "button.icon-button",
+          {
+            id: "edit-leader",
+            title: _("Change the leader"),
+            "aria-label": _("Change the leader"),
+            onclick: openLeaderDialog,
+          },
+          icon("pencil"),
+        )
+      : null,
   );
   const panel = byId("leader");
   const hadFocus = panel.contains(document.activeElement);
@@ -37,7 +48,9 @@ function empty() {
 /** @param {any} leader */
 function listens(leader) {
   if (!store.isLive) return el("span.pill", {}, el("span.dot"), _("unknown"));
-  return leader.connected ? el("span.pill.good", {}, el("span.dot"), _("listening")) : el("span.pill.bad", {}, el("span.dot"), _("not heard"));
+  return leader.connected
+    ? el("span.pill.good", {}, el("span.dot"), _("listening"))
+    : el("span.pill.bad", {}, el("span.dot"), _("not heard"));
 }
 
 /** @param {any} leader */
@@ -50,16 +63,42 @@ function filled(leader) {
     leader.key_fingerprint ? [_("Key fingerprint"), el("span.mono", {}, leader.key_fingerprint)] : null,
     [_("Free %(asset)s", { asset: quote }), format.exact(leader[`free${quote}`])],
     [_("Free %(asset)s", { asset: base }), format.exact(leader[`free${base}`])],
-    [_("Last event"), leader.last_event ? el("span", { title: format.full(leader.last_event) }, format.moment(leader.last_event)) : _("none yet")],
-    [_("Sign of life"), leader.proof_age_sec == null ? "–" : _("%(age)s ago", { age: format.seconds(leader.proof_age_sec) })],
+    [
+      _("Last event"),
+      leader.last_event
+        ? el("span", { title: format.full(leader.last_event) }, format.moment(leader.last_event))
+        : _("none yet"),
+    ],
+    [
+      _("Sign of life"),
+      leader.proof_age_sec == null ? "–" : _("%(age)s ago", { age: format.seconds(leader.proof_age_sec) }),
+    ],
     [_("Connections"), format.count(leader.connections)],
     leader.gap_since ? [_("Not heard since"), el("span.bad", {}, format.moment(leader.gap_since))] : null,
   ];
   return [
     el("div.who", {}, exchangeName(store.exchanges, leader.exchange)),
     el("div.listens", {}, listens(leader)),
-    reason ? el("div.note.bad", {}, el("p", {}, sentence(leader.error_kind, { reason: leader.error })), el("p.muted", {}, remedy(leader.error_kind))) : null,
-    (leader.warnings ?? []).map((/** @type {any} */ each) => el("div.note.warn", {}, el("p", {}, sentence(each.kind, { ...each, reason: each.text })), el("p.muted", {}, remedy(each.kind, each)))),
-    el("dl.facts", {}, rows.flatMap((row) => (row ? [el("dt", {}, row[0]), el("dd", {}, row[1])] : []))),
+    reason
+      ? el(
+          "div.note.bad",
+          {},
+          el("p", {}, sentence(leader.error_kind, { reason: leader.error })),
+          el("p.muted", {}, remedy(leader.error_kind)),
+        )
+      : null,
+    (leader.warnings ?? []).map((/** @type {any} */ each) =>
+      el(
+        "div.note.warn",
+        {},
+        el("p", {}, sentence(each.kind, { ...each, reason: each.text })),
+        el("p.muted", {}, remedy(each.kind, each)),
+      ),
+    ),
+    el(
+      "dl.facts",
+      {},
+      rows.flatMap((row) => (row ? [el("dt", {}, row[0]), el("dd", {}, row[1])] : [])),
+    ),
   ];
 }

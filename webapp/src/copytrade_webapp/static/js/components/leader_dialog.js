@@ -10,14 +10,20 @@ import { say } from "./toasts.js";
 
 export function openLeaderDialog() {
   const exchanges = store.exchanges.filter((each) => each.can_lead);
-  if (!exchanges.length) return say({ tone: "warn", title: _("No exchange is installed"), text: _("The engine has to run, with at least one exchange's plug-in.") });
+  if (!exchanges.length)
+    return say({
+      tone: "warn",
+      title: _("No exchange is installed"),
+      text: _("The engine has to run, with at least one exchange's plug-in."),
+    });
   const leader = store.status?.leader;
   const submit = () =>
     busyWhile(save, async () => {
       const { exchange, env, credentials } = form.values();
       try {
         const answer = await put("/leader", { exchange, env, ...credentials });
-        if (!answer.listening) return form.showProblem(new Problem(200, { ...answer.error, detail: answer.error?.message }));
+        if (!answer.listening)
+          return form.showProblem(new Problem(200, { ...answer.error, detail: answer.error?.message }));
         form.clear();
         dialog.close();
         say({ tone: "good", title: _("The leader is being listened to") });
@@ -35,7 +41,14 @@ export function openLeaderDialog() {
     leads: true,
     optional: () => Boolean(leader),
     hint: leader ? _("leave empty to use the stored one") : "",
-    note: reason ? el("div.note.bad", {}, el("p", {}, sentence(leader.error_kind, { reason: leader.error })), el("p.muted", {}, remedy(leader.error_kind))) : null,
+    note: reason
+      ? el(
+          "div.note.bad",
+          {},
+          el("p", {}, sentence(leader.error_kind, { reason: leader.error })),
+          el("p.muted", {}, remedy(leader.error_kind)),
+        )
+      : null,
     onSubmit: submit,
   });
   const save = el("button.btn.btn-primary", { onclick: submit, id: "save-leader" }, _("Listen to this leader"));

@@ -16,7 +16,11 @@ export async function openRestored() {
   }
   const { orders = [], asking = false, not_asked = {} } = restored.restored ?? restored;
   const [base, quote] = (document.querySelector(".brand .symbol")?.textContent ?? "/").split("/");
-  const confirm = el("button.btn.btn-primary", { disabled: asking, onclick: () => busyWhile(confirm, submit) }, _("I have accounted for these orders"));
+  const confirm = el(
+    "button.btn.btn-primary",
+    { disabled: asking, onclick: () => busyWhile(confirm, submit) },
+    _("I have accounted for these orders"),
+  );
   const submit = async () => {
     try {
       await post("/reconcile", {});
@@ -32,7 +36,13 @@ export async function openRestored() {
     body: el(
       "div.sheet-body",
       {},
-      el("p", {}, _("Vault or journal come from a backup. These orders were sent after it was made, and the history does not know them.")),
+      el(
+        "p",
+        {},
+        _(
+          "Vault or journal come from a backup. These orders were sent after it was made, and the history does not know them.",
+        ),
+      ),
       asking ? el("p.note.warn", {}, _("The exchanges are still being asked.")) : null,
       Object.entries(not_asked).map(([name, why]) => el("p.note.bad", {}, `${name}${_(": ")}${why}`)),
       el(
@@ -40,7 +50,18 @@ export async function openRestored() {
         {},
         orders.length
           ? orders.map((/** @type {any} */ order) =>
-              el("div.list-row", {}, el("div.about", {}, el("strong", {}, `${order.account} · ${word(order.side)} ${format.exact(order.filled_base)} ${base}`), el("small", {}, `${format.exact(order.filled_quote)} ${quote} · ${format.full(order.created)}`), el("small.mono", {}, `${order.client_order_id} · ${order.exchange_order_id}`)), el("span.pill", {}, order.status)),
+              el(
+                "div.list-row",
+                {},
+                el(
+                  "div.about",
+                  {},
+                  el("strong", {}, `${order.account} · ${word(order.side)} ${format.exact(order.filled_base)} ${base}`),
+                  el("small", {}, `${format.exact(order.filled_quote)} ${quote} · ${format.full(order.created)}`),
+                  el("small.mono", {}, `${order.client_order_id} · ${order.exchange_order_id}`),
+                ),
+                el("span.pill", {}, order.status),
+              ),
             )
           : el("p.quiet", {}, _("No order is missing.")),
       ),

@@ -17,13 +17,22 @@ import { say } from "./toasts.js";
 /** @param {any} event */
 export function openShare(event) {
   const { base, quote } = assets();
-  const input = el("input.form-control", { id: "field-share", name: "share", inputMode: "decimal", autocomplete: "off", placeholder: "25 %" });
+  const input = el("input.form-control", {
+    id: "field-share",
+    name: "share",
+    inputMode: "decimal",
+    autocomplete: "off",
+    placeholder: "25 %",
+  });
   const preview = el("div.fields", { hidden: true });
   let shown = "";
   const submit = () =>
     busyWhile(save, async () => {
       const share = parseShare(input.value);
-      if (!share) return void showErrors(form, [{ field: "share", text: _("Above 0 % and at most 100 %, for example 25 % or 1/4.") }]);
+      if (!share)
+        return void showErrors(form, [
+          { field: "share", text: _("Above 0 % and at most 100 %, for example 25 % or 1/4.") },
+        ]);
       try {
         // The sums are shown first; the second press sends what was seen.
         if (share !== shown) {
@@ -48,11 +57,21 @@ export function openShare(event) {
     preview.hidden = true;
     save.textContent = _("Show the sums");
   });
-  const form = el("form.fields", { noValidate: true, onsubmit: (/** @type {Event} */ event_) => (event_.preventDefault(), submit()) }, labelled(_("Share of the free balance"), input, null, _("In per cent, or as a fraction: 25 % or 1/4.")));
+  const form = el(
+    "form.fields",
+    { noValidate: true, onsubmit: (/** @type {Event} */ event_) => (event_.preventDefault(), submit()) },
+    labelled(_("Share of the free balance"), input, null, _("In per cent, or as a fraction: 25 % or 1/4.")),
+  );
   const rows = [
-    [_("Order"), `${word(event.type)} ${format.exact(event.filled_base)} ${base}, ${format.exact(event.filled_quote)} ${quote}`],
+    [
+      _("Order"),
+      `${word(event.type)} ${format.exact(event.filled_base)} ${base}, ${format.exact(event.filled_quote)} ${quote}`,
+    ],
     [_("Time"), format.full(event.t)],
-    ...Object.entries(event.estimates ?? {}).map(([name, value]) => [_("Balance before, by %(name)s", { name: howWord(name) }), `${value}`]),
+    ...Object.entries(event.estimates ?? {}).map(([name, value]) => [
+      _("Balance before, by %(name)s", { name: howWord(name) }),
+      `${value}`,
+    ]),
   ];
   const dialog = openDialog({
     title: _("Which share of its balance did the leader use?"),
@@ -60,7 +79,11 @@ export function openShare(event) {
       "div.sheet-body",
       {},
       el("p", {}, sentence(event.reason_kind, { ...event })),
-      el("dl.facts", {}, rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
+      el(
+        "dl.facts",
+        {},
+        rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+      ),
       form,
       preview,
     ),

@@ -32,9 +32,27 @@ function draw() {
   room.dataset.shown = key;
   fillWith(
     room,
-    update ? el("div.strip.info", {}, icon("arrow-clockwise"), el("strong", {}, _("A new version is ready.")), el("span.spacer"), update) : null,
+    update
+      ? el(
+          "div.strip.info",
+          {},
+          icon("arrow-clockwise"),
+          el("strong", {}, _("A new version is ready.")),
+          el("span.spacer"),
+          update,
+        )
+      : null,
     shown.map(({ tone, title, text, ends, button }) =>
-      el(`div.strip${tone ? `.${tone}` : ""}`, {}, icon("exclamation-triangle-fill"), el("strong", {}, title), text ? el("span", {}, text) : null, ends ? el("span.ends", {}, ends) : null, el("span.spacer"), button ?? null),
+      el(
+        `div.strip${tone ? `.${tone}` : ""}`,
+        {},
+        icon("exclamation-triangle-fill"),
+        el("strong", {}, title),
+        text ? el("span", {}, text) : null,
+        ends ? el("span.ends", {}, ends) : null,
+        el("span.spacer"),
+        button ?? null,
+      ),
     ),
   );
 }
@@ -45,10 +63,22 @@ function strips() {
   const since = (/** @type {string} */ time) => (time ? _("since %(time)s", { time: format.moment(time) }) : "");
   if (!stream.open) {
     if (!stream.retrying) return [];
-    return [{ title: _("No live figures"), text: since(stream.since), ends: _("What is shown may be old. Connecting again…") }];
+    return [
+      {
+        title: _("No live figures"),
+        text: since(stream.since),
+        ends: _("What is shown may be old. Connecting again…"),
+      },
+    ];
   }
   if (!engine.connected) {
-    return [{ title: _("The engine is not running"), text: since(engine.since), ends: _("Nothing is copied until it is started on the server: copytrade engine") }];
+    return [
+      {
+        title: _("The engine is not running"),
+        text: since(engine.since),
+        ends: _("Nothing is copied until it is started on the server: copytrade engine"),
+      },
+    ];
   }
   if (!status) return [];
   const found = status.halts.map((/** @type {any} */ halt) => {
@@ -56,21 +86,41 @@ function strips() {
     return {
       title: where ? _("%(name)s: trading is halted", { name: where }) : _("Trading is halted"),
       text: `${sentence(halt.kind, { reason: halt.reason })} ${_("(since %(time)s)", { time: format.moment(halt.since) })}`,
-      ends: halt.until ? _("Ends at %(time)s", { time: format.moment(halt.until) }) : remedy(halt.kind, halt) || halt.ends_when,
-      button: halt.kind === "restored" ? el("button.btn.btn-line.btn-small", { onclick: openRestored }, _("Reconcile…")) : null,
+      ends: halt.until
+        ? _("Ends at %(time)s", { time: format.moment(halt.until) })
+        : remedy(halt.kind, halt) || halt.ends_when,
+      button:
+        halt.kind === "restored"
+          ? el("button.btn.btn-line.btn-small", { onclick: openRestored }, _("Reconcile…"))
+          : null,
     };
   });
   const { leader } = status;
   if (leader && !leader.connected) {
     const reason = leader.error_kind || leader.error ? sentence(leader.error_kind, { reason: leader.error }) : "";
-    found.push({ title: _("The leader is not heard"), text: [since(leader.gap_since), reason].filter(Boolean).join(_(": ")), ends: _("Its orders are read once it is back; those that are too old are shown here to be copied by hand.") });
+    found.push({
+      title: _("The leader is not heard"),
+      text: [since(leader.gap_since), reason].filter(Boolean).join(_(": ")),
+      ends: _("Its orders are read once it is back; those that are too old are shown here to be copied by hand."),
+    });
   }
   if (status.starting) {
-    found.push({ tone: "warn", title: _("The engine is starting"), text: _("%(ready)s of %(accounts)s accounts are ready", { ready: format.count(status.starting.ready), accounts: format.count(status.starting.accounts) }) });
+    found.push({
+      tone: "warn",
+      title: _("The engine is starting"),
+      text: _("%(ready)s of %(accounts)s accounts are ready", {
+        ready: format.count(status.starting.ready),
+        accounts: format.count(status.starting.accounts),
+      }),
+    });
   }
   unsettledSince = status.unsettled ? unsettledSince || performance.now() : 0;
   if (unsettledSince && performance.now() - unsettledSince > SETTLES_MS) {
-    found.push({ tone: "warn", title: ngettext("%(num)s copy is being settled", "%(num)s copies are being settled", status.unsettled), text: _("The exchanges are being asked what became of them.") });
+    found.push({
+      tone: "warn",
+      title: ngettext("%(num)s copy is being settled", "%(num)s copies are being settled", status.unsettled),
+      text: _("The exchanges are being asked what became of them."),
+    });
   }
   return found;
 }

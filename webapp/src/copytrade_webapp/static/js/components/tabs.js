@@ -8,7 +8,12 @@ import { el } from "../lib/dom.js";
 export function mountTabs(list, panels, tabs) {
   const made = tabs.map(({ id, name, panel, tools }) => {
     const count = el("span.count", { hidden: true });
-    const tab = el("button", { role: "tab", id: `tab-${id}`, "aria-controls": `panel-${id}`, "aria-selected": "false", tabIndex: -1 }, name, count);
+    const tab = el(
+      "button",
+      { role: "tab", id: `tab-${id}`, "aria-controls": `panel-${id}`, "aria-selected": "false", tabIndex: -1 },
+      name,
+      count,
+    );
     const own = el("div", { role: "tabpanel", id: `panel-${id}`, "aria-labelledby": `tab-${id}`, hidden: true }, panel);
     tab.addEventListener("click", () => open(id));
     return { id, tab, own, count, tools };

@@ -4,7 +4,12 @@ import { byId, el, icon } from "../lib/dom.js";
 
 const SHOWN_MS = 6000;
 const MOST = 5;
-const ICONS = { good: "check-circle-fill", bad: "exclamation-octagon-fill", warn: "exclamation-triangle-fill", info: "info-circle-fill" };
+const ICONS = {
+  good: "check-circle-fill",
+  bad: "exclamation-octagon-fill",
+  warn: "exclamation-triangle-fill",
+  info: "info-circle-fill",
+};
 
 /**
  * Say something for a moment; what is bad stays until it is closed.
@@ -21,7 +26,13 @@ export function say({ tone = "info", title, text = "", advice = "", buttons = []
     el("button.icon-button", { title: _("Close"), "aria-label": _("Close"), onclick: () => drop(card) }, icon("x-lg")),
     text ? el("p", {}, text) : null,
     advice ? el("p.do", {}, advice) : null,
-    buttons.length ? el("div.buttons", {}, buttons.map((button) => (button.addEventListener("click", () => drop(card)), button))) : null,
+    buttons.length
+      ? el(
+          "div.buttons",
+          {},
+          buttons.map((button) => (button.addEventListener("click", () => drop(card)), button)),
+        )
+      : null,
   );
   room.append(card);
   while (room.children.length > MOST) room.firstElementChild?.remove();

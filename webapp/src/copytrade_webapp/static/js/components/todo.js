@@ -37,7 +37,19 @@ function draw(list, { settle, groups, shares, count }) {
   fillWith(
     list,
     shares.map(shareGroup),
-    settle.length ? el("section.todo-group", {}, el("header", {}, el("h3", {}, _("Was it executed?")), el("span.muted", {}, _("The exchange gave no clear answer. Nothing is sent again by itself."))), settle.map(settleRow)) : null,
+    settle.length
+      ? el(
+          "section.todo-group",
+          {},
+          el(
+            "header",
+            {},
+            el("h3", {}, _("Was it executed?")),
+            el("span.muted", {}, _("The exchange gave no clear answer. Nothing is sent again by itself.")),
+          ),
+          settle.map(settleRow),
+        )
+      : null,
     groups.map(orderGroup),
   );
   list.scrollTop = top;
@@ -79,18 +91,44 @@ function orderGroup({ eventId, rows, event }) {
       el("span.muted", {}, ngettext("%(num)s copy did not work", "%(num)s copies did not work", rows.length)),
       el("button.btn.btn-line.btn-small", { onclick: () => openBook(eventId) }, _("Look at the order")),
       el("span.spacer"),
-      many ? el("button.btn.btn-primary.btn-small", { onclick: all }, _("Copy all %(count)s now…", { count: format.count(rows.length) })) : null,
-      many ? el("button.btn.btn-line.btn-small", { onclick: () => leaveAll(rows) }, _("Leave all %(count)s…", { count: format.count(rows.length) })) : null,
+      many
+        ? el(
+            "button.btn.btn-primary.btn-small",
+            { onclick: all },
+            _("Copy all %(count)s now…", { count: format.count(rows.length) }),
+          )
+        : null,
+      many
+        ? el(
+            "button.btn.btn-line.btn-small",
+            { onclick: () => leaveAll(rows) },
+            _("Leave all %(count)s…", { count: format.count(rows.length) }),
+          )
+        : null,
     ),
     shown.map(failedRow),
-    rows.length > shown.length ? el("p.muted.more", {}, _("and %(count)s more: look at the order", { count: format.count(rows.length - shown.length) })) : null,
+    rows.length > shown.length
+      ? el(
+          "p.muted.more",
+          {},
+          _("and %(count)s more: look at the order", { count: format.count(rows.length - shown.length) }),
+        )
+      : null,
   );
 }
 
 /** @param {any} copy */
 function failedRow(copy) {
-  const now = el("button.btn.btn-line.btn-small", { onclick: () => busyWhile(now, () => copyNow(copy)) }, _("Copy now…"));
-  const leave = el("button.btn.btn-line.btn-small", { onclick: () => busyWhile(leave, () => leaveCopy(copy)) }, _("Leave"));
+  const now = el(
+    "button.btn.btn-line.btn-small",
+    { onclick: () => busyWhile(now, () => copyNow(copy)) },
+    _("Copy now…"),
+  );
+  const leave = el(
+    "button.btn.btn-line.btn-small",
+    { onclick: () => busyWhile(leave, () => leaveCopy(copy)) },
+    _("Leave"),
+  );
   return row(copy, [now, leave]);
 }
 
@@ -99,7 +137,12 @@ function row(copy, buttons) {
   return el(
     "div.todo-row",
     { "data-copy": copy.id },
-    el("span.clip", {}, el("strong", {}, copy.account), el("span.muted", {}, ` ${exchangeName(store.exchanges, copy.exchange)}`)),
+    el(
+      "span.clip",
+      {},
+      el("strong", {}, copy.account),
+      el("span.muted", {}, ` ${exchangeName(store.exchanges, copy.exchange)}`),
+    ),
     el("span", {}, el(`span.pill.${tone(copy.state) || "bad"}`, {}, word(copy.state))),
     el("span.reason", {}, sentence(copy.reason_kind, { ...copy })),
     el("span.actions", {}, buttons),
@@ -108,5 +151,11 @@ function row(copy, buttons) {
 
 /** @param {any} event */
 function orderName(event) {
-  return [el(`span.side-word.${event.type === "BUY" ? "rise" : "fall"}`, {}, word(event.type)), " ", event.x_percent == null ? null : `${format.share(event.x_percent)} `, `${format.exact(event.type === "BUY" ? event.filled_quote : event.filled_base)} ${event.symbol.split("/")[event.type === "BUY" ? 1 : 0]} `, el("span.muted", {}, format.moment(event.t))];
+  return [
+    el(`span.side-word.${event.type === "BUY" ? "rise" : "fall"}`, {}, word(event.type)),
+    " ",
+    event.x_percent == null ? null : `${format.share(event.x_percent)} `,
+    `${format.exact(event.type === "BUY" ? event.filled_quote : event.filled_base)} ${event.symbol.split("/")[event.type === "BUY" ? 1 : 0]} `,
+    el("span.muted", {}, format.moment(event.t)),
+  ];
 }

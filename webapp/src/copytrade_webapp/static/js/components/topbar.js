@@ -70,7 +70,12 @@ function drawHealth() {
   const chips = [
     ["window", _("Live figures"), stream.open, stream.since],
     ["cpu", _("Engine"), stream.open ? engine.connected : null, engine.since],
-    ["broadcast", _("Leader"), stream.open && engine.connected ? (leader ? leader.connected : undefined) : null, leader?.gap_since],
+    [
+      "broadcast",
+      _("Leader"),
+      stream.open && engine.connected ? (leader ? leader.connected : undefined) : null,
+      leader?.gap_since,
+    ],
   ];
   const health = byId("health");
   const key = JSON.stringify(chips);
@@ -80,9 +85,25 @@ function drawHealth() {
     health,
     chips.map(([symbol, name, good, since]) => {
       const tone = good === true ? "good" : good === false ? "bad" : "";
-      const says = good === true ? _("connected") : good === false ? _("not connected") : good === undefined ? _("not set") : _("unknown");
-      const title = good === false && since ? _("%(name)s: not connected since %(time)s", { name, time: format.full(since) }) : `${name}${_(": ")}${says}`;
-      return el(`span.pill${tone ? `.${tone}` : ""}`, { title }, icon(String(symbol)), el("span.word", {}, name), el("span.visually-hidden", {}, says));
+      const says =
+        good === true
+          ? _("connected")
+          : good === false
+            ? _("not connected")
+            : good === undefined
+              ? _("not set")
+              : _("unknown");
+      const title =
+        good === false && since
+          ? _("%(name)s: not connected since %(time)s", { name, time: format.full(since) })
+          : `${name}${_(": ")}${says}`;
+      return el(
+        `span.pill${tone ? `.${tone}` : ""}`,
+        { title },
+        icon(String(symbol)),
+        el("span.word", {}, name),
+        el("span.visually-hidden", {}, says),
+      );
     }),
   );
 }
@@ -97,4 +118,3 @@ export function showTodo(count, open) {
   const number = el("span.count.bad", {}, format.count(count));
   fillWith(button, icon("person-exclamation"), _("Needs you"), number);
 }
-

@@ -30,7 +30,11 @@ export class VirtualTable {
   /** @param {Options} options */
   constructor(options) {
     this.#options = options;
-    this.head = el("div.grid-head", { role: "row" }, options.columns.map((column) => this.#headCell(column)));
+    this.head = el(
+      "div.grid-head",
+      { role: "row" },
+      options.columns.map((column) => this.#headCell(column)),
+    );
     this.room = el("div.grid-room", { role: "rowgroup" });
     this.empty = el("p.grid-empty", { hidden: true }, options.empty);
     this.scroll = el("div.grid-scroll", { tabIndex: 0 }, this.empty, this.room);
@@ -85,7 +89,12 @@ export class VirtualTable {
 
   #draw() {
     if (!this.#rowHeight) return;
-    const view = { scrollTop: this.scroll.scrollTop, height: this.#height, rowHeight: this.#rowHeight, count: this.#items.length };
+    const view = {
+      scrollTop: this.scroll.scrollTop,
+      height: this.#height,
+      rowHeight: this.#rowHeight,
+      count: this.#items.length,
+    };
     const { first, last } = visibleRows(view);
     for (const [index, row] of this.#shown) {
       if (index >= first && index < last) continue;
@@ -158,7 +167,8 @@ export class VirtualTable {
     if (index < 0 || index >= this.#items.length) return;
     const top = index * this.#rowHeight;
     if (top < this.scroll.scrollTop) this.scroll.scrollTop = top;
-    if (top + this.#rowHeight > this.scroll.scrollTop + this.#height) this.scroll.scrollTop = top + this.#rowHeight - this.#height;
+    if (top + this.#rowHeight > this.scroll.scrollTop + this.#height)
+      this.scroll.scrollTop = top + this.#rowHeight - this.#height;
     this.#draw();
     this.#shown.get(index)?.focus();
   }

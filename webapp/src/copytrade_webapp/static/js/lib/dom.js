@@ -16,7 +16,8 @@ export function el(tag, properties = {}, ...children) {
   if (name === "button") element.setAttribute("type", "button");
   for (const [key, value] of Object.entries(properties)) {
     if (value == null) continue;
-    if (key.includes("-") || key === "role" || key === "for" || key === "list") element.setAttribute(key, String(value));
+    if (key.includes("-") || key === "role" || key === "for" || key === "list")
+      element.setAttribute(key, String(value));
     else /** @type {any} */ (element)[key] = value;
   }
   element.append(...present(children));
@@ -58,5 +59,8 @@ export async function busyWhile(button, work) {
 
 /** @param {(Child | Child[])[]} children */
 function present(children) {
-  return children.flat().filter((child) => child != null && child !== false).map((child) => (typeof child === "number" ? String(child) : child));
+  return children
+    .flat()
+    .filter((child) => child != null && child !== false)
+    .map((child) => (typeof child === "number" ? String(child) : child));
 }

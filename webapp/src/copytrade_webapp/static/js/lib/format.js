@@ -13,9 +13,20 @@ export function formats(locale, timeZone) {
   const share = number({ style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 4, roundingMode: "trunc" });
   const points = number({ signDisplay: "exceptZero", maximumFractionDigits: 2 });
   const whole = number({ maximumFractionDigits: 0 });
-  const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone });
+  const clock = new Intl.DateTimeFormat(locale, {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    hourCycle: "h23",
+    timeZone,
+  });
   const date = new Intl.DateTimeFormat(locale, { month: "2-digit", day: "2-digit", timeZone });
-  const full = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23", timeZone });
+  const full = new Intl.DateTimeFormat(locale, {
+    dateStyle: "medium",
+    timeStyle: "medium",
+    hourCycle: "h23",
+    timeZone,
+  });
   const day = new Intl.DateTimeFormat("en-CA", { timeZone, year: "numeric", month: "2-digit", day: "2-digit" });
   const or = (/** @type {any} */ value, /** @type {(v: any) => string} */ show) =>
     value == null || value === "" ? "–" : show(value);
@@ -43,7 +54,13 @@ export function formats(locale, timeZone) {
 /** How long, in the largest unit that says something. @param {string} locale @param {number} sec */
 function spell(locale, sec) {
   const [amount, unit] =
-    sec < 60 ? [sec, "second"] : sec < 3600 ? [sec / 60, "minute"] : sec < 172800 ? [sec / 3600, "hour"] : [sec / 86400, "day"];
+    sec < 60
+      ? [sec, "second"]
+      : sec < 3600
+        ? [sec / 60, "minute"]
+        : sec < 172800
+          ? [sec / 3600, "hour"]
+          : [sec / 86400, "day"];
   const digits = unit === "second" && amount < 10 ? 1 : 0;
   const options = /** @type {any} */ ({ style: "unit", unit, unitDisplay: "narrow", maximumFractionDigits: digits });
   return new Intl.NumberFormat(locale, options).format(Math.max(0, amount));

@@ -31,7 +31,10 @@ export function sentences(table, words, own) {
     }
     if (kind.includes(":")) shown.label = kind.slice(kind.indexOf(":") + 1);
     for (const name of ["side", "state"]) if (name in shown) shown[name] = words[shown[name]] ?? shown[name];
-    for (const [name, of] of [["reason", "reason_kind"], ["halt", "halt_kind"]]) {
+    for (const [name, of] of [
+      ["reason", "reason_kind"],
+      ["halt", "halt_kind"],
+    ]) {
       const inner = String(data[of] ?? "");
       if (!inner || inner === kind) continue;
       const rest = { ...data, [of]: "" };

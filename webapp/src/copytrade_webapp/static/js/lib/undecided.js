@@ -15,7 +15,11 @@ export function whatNeedsAPerson(copies, events) {
     group.push(copy);
     byOrder.set(copy.event_id, group);
   }
-  const groups = [...byOrder].map(([eventId, rows]) => ({ eventId, rows, event: events.find((each) => each.id === eventId) }));
+  const groups = [...byOrder].map(([eventId, rows]) => ({
+    eventId,
+    rows,
+    event: events.find((each) => each.id === eventId),
+  }));
   groups.sort((a, b) => compareIds(b.eventId, a.eventId));
   const shares = events.filter((event) => event.state === "UNDECIDED");
   return { settle, groups, shares, count: copies.length + shares.length };
