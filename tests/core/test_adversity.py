@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from dataclasses import replace
 from decimal import Decimal
@@ -12,6 +13,7 @@ from copytrade_core import (
     Balance,
     BalanceSnapshot,
     BalanceSource,
+    InsufficientBalance,
     NotSent,
     OrderStatus,
     OutcomeUnknown,
@@ -414,3 +416,60 @@ def test_all_copies_of_an_order_are_asked_about_side_by_side(world, tmp_path):
         trader.copy_event_now(book.id, by="olga")
 
         until(lambda: len(trader.list_copies(state="FILLED")) == 8)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_exchange_and_plug_in_say_nothing_is_doubled_or_lost_and_the_engine_trades_on(world, tmp_path, seed):
+    """Every answer there is, true and false ones, at random; what is false is contradicted by the account's stream."""
+    dice = random.Random(seed)
+    names = [f"follower {number}" for number in range(8)]
+    for name in names:
+        world.open(name, "1000", "0.5")
+
+    def tell_of(holder):
+        for report in world.reports(holder.orders[-1]):
+            world.push(holder.key, report)
+
+    def stop_before(world, holder, prepared):
+        if dice.random() < 0.15:
+            raise NotSent("the connection was refused")
+
+    def answer(world, holder, prepared):
+        executes, tells, how = dice.random() < 0.7, dice.random() < 0.5, dice.randrange(8)
+        ack = world.execute(holder, prepared) if executes else None
+        errors = {
+            0: OutcomeUnknown("the answer was lost"),
+            1: RateLimited("too many orders", retry_after_sec=0.2, whole_address=False),
+            2: NotSent("the connection was refused"),
+            3: OutcomeUnknown("the service failed"),
+            4: InsufficientBalance("not enough", code="-2010"),
+        }
+        if ack is None:
+            raise errors.get(how, errors[0])
+        if how in (1, 4) or tells:  # a refusal that is false shows on the stream
+            tell_of(holder)
+        if how in errors:
+            raise errors[how]
+        return replace(ack, report=None) if how == 5 else ack
+
+    with engine(world, tmp_path / "data") as trader:
+        for name in names:
+            trader.add_account(name, "memory", "test", keys(name))
+        assert trader.set_leader("memory", "test", keys("leader")).connected
+        trader.start_copying()
+        world.before_wire, world.on_place = stop_before, answer
+        orders = []
+        for number in range(6):
+            side = Side.SELL if number % 3 == 2 else Side.BUY
+            amount = {"base": "0.01"} if side is Side.SELL else {"quote": "300"}
+            orders.append(world.leader_trades("leader", side, **amount))
+
+        books = [closed_book(trader, order.exchange_order_id, timeout_sec=60) for order in orders]
+
+        assert not trader.status().halts
+        for book in books:
+            assert len(book.copies) == len(names)
+            for copy in book.copies:
+                made = [order for order in world.holders[copy.account_name].orders if copy.id in order.client_order_id]
+                assert len(made) == (1 if copy.state.is_ok else 0), copy
+                assert not made or copy.filled_quote == made[0].filled_quote
