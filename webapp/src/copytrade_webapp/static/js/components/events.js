@@ -77,7 +77,7 @@ function drawRow(row, event, base, quote) {
   setText(
     parts.amount,
     event.type === "BUY"
-      ? `${format.exact(event.filled_quote)} ${quote}`
+      ? `${format.money(event.filled_quote)} ${quote}`
       : `${format.exact(event.filled_base)} ${base}`,
   );
   parts.amount.title = `${format.exact(event.filled_base)} ${base} · ${format.exact(event.filled_quote)} ${quote}`;
