@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from copytrade_core.cli.drill_check import Round, findings, secrets_in
+from copytrade_core.cli.drill_check import Round, findings, secrets_in, signatures_in
 
 TAG = "abcd"
 T0 = 1_795_000_000_000
@@ -14,22 +14,24 @@ COPY = "k" * 20
 ORDER = {
     "order_id": "9", "client_order_id": "web", "symbol": "BTCUSDT", "side": "BUY", "type": "MARKET",
     "executed_base": "0.01", "executed_quote": "640", "free_base_before": "1", "free_quote_before": "1000",
-    "sent_quantity": None, "sent_quote": "640", "created_ms": T0 + 1000,
+    "sent_quantity": None, "sent_quote": "640", "created_ms": T0 + 1000, "updated_ms": T0 + 1000,
 }  # fmt: skip
 PLACED = {
     **ORDER, "order_id": "77", "client_order_id": f"ct{TAG}{COPY}-1", "executed_base": "0.005", "executed_quote": "320",
     "free_quote_before": "500", "sent_quote": "320.00000000", "created_ms": T0 + 1200,
 }  # fmt: skip
 ROW = {
-    "id": COPY, "account": "Anna", "exchange": "binance", "state": "FILLED", "reason": "", "asked_by": "",
+    "id": COPY, "account": "Anna", "exchange": "binance", "state": "FILLED", "reason": "", "reason_kind": "",
+    "asked_by": "",
     "free_before": "500", "sent": "320", "filled_base": "0.005", "filled_quote": "320",
     "client_order_id": f"ct{TAG}{COPY}-1", "attempts": 1,
 }  # fmt: skip
 BOOK = {
     "order_id": "9",
-    "t": "2026-11-18T12:26:41+00:00",
+    "t": "2026-11-18T11:06:41+00:00",
     "type": "BUY",
     "state": "COPIED",
+    "reason": "",
     "share": "16/25",
     "copies": [ROW],
 }
@@ -150,6 +152,71 @@ def test_what_was_sent_while_stopped_or_paused_is_found(stage):
 
     stage["requests"][0]["name"] = "order.status"  # asking is no sending
     assert look(stage) == []
+
+
+def test_an_order_of_an_earlier_round_that_is_executed_later_is_found(stage):
+    leaders = stage["truth"]["accounts"]["leader"]["orders"]
+    stage["this"].began_ms = {"binance": T0 + 60_000}  # another round: the leader's order is none of it
+    assert look(stage) == []
+
+    placed(stage).append({**PLACED, "order_id": "78", "client_order_id": f"ct{TAG}{COPY}-2"})
+    assert any("DOUBLED" in each for each in look(stage))
+
+    placed(stage).pop()
+    row(stage).update(state="FAILED", reason="it never arrived")
+    assert any("LOST" in each for each in look(stage))
+    assert leaders[0]["created_ms"] < T0 + 60_000
+
+
+def test_an_order_whose_id_was_used_before_needs_a_book_of_its_own(stage):
+    """A test network that begins anew uses its order ids again."""
+    stage["books"][0]["t"] = "2026-11-18T11:00:00+00:00"
+
+    assert any("no recorded decision" in each for each in look(stage))
+
+
+def test_an_order_that_was_ignored_while_copying_was_on_is_found(stage):
+    stage["books"][0].update(state="IGNORED", reason="it was placed while copying was stopped", share=None, copies=[])
+    placed(stage).clear()
+    assert any("though copying was on" in each for each in look(stage))
+
+    stage["this"].stopped_ms.append((T0, T0 + 2000))
+    stage["requests"].clear()
+    assert look(stage) == []
+
+
+@pytest.mark.parametrize("state", ["UNDECIDED", "IGNORED"])
+def test_a_decision_without_a_reason_is_found(stage, state):
+    stage["books"][0].update(state=state, reason="", share=None, copies=[])
+    placed(stage).clear()
+
+    assert any(f"{state} without a reason" in each for each in look(stage))
+
+
+def test_a_copy_that_was_skipped_as_paused_though_nobody_paused_is_found(stage):
+    row(stage).update(state="SKIPPED", reason_kind="paused", reason="the account is paused", sent=None)
+    placed(stage).clear()
+    assert any("though nobody paused it" in each for each in look(stage))
+
+    stage["this"].paused_ms.append(("binance-1", T0, T0 + 2000))
+    stage["requests"].clear()
+    assert look(stage) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /api/v3/order?symbol=BTCUSDT&signature=" + "0f" * 32,
+        '{"ACCESS-SIGN": "' + "aB3/" * 10 + 'aB0="}',
+        '"signature":"' + "0f" * 32 + '"',
+    ],
+)
+def test_a_signature_in_a_file_is_found(text):
+    assert len(signatures_in(text)) == 1
+
+
+def test_what_only_speaks_of_signatures_is_none():
+    assert signatures_in("the exchange refused the signature: check the secret; signature=***") == []
 
 
 def test_a_secret_in_a_file_is_found_and_not_repeated():

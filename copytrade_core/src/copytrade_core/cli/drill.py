@@ -29,9 +29,9 @@ from rich.table import Table
 from ..codec import dumps_exact
 from ..control.client import RemoteCopyTrader
 from ..errors import ConfigError, CopytradeError, EngineNotRunning
-from ..views import AccountState, LeaderOrderState, StatusView, book_json
+from ..views import AccountState, CopyView, LeaderOrderState, StatusView, book_json
 from .children import Child, copytrade_command, end_properly_when_told
-from .drill_check import FINAL, Round, findings, secrets_in
+from .drill_check import Round, book_of, findings, secrets_in, signatures_in
 from .local import call_json, simulators
 
 BINANCE, BITGET = 3, 3
@@ -39,7 +39,7 @@ TOUCHED = ("binance-3", "bitget-3")  # on these others trade and move money, too
 STRANGER = "ct" + "zzzz"  # an order of another installation begins so
 SETTLE_SEC = 240.0  # fences, proofs and the deadline of the unknown, with some air
 READY_SEC = 60.0
-SHORT = Decimal("0.00000001")
+RESET_SEC = 150.0  # until balances that nobody pushed have been read
 
 # name, params: what may happen to a follower's order, by exchange
 ORDER_FAULTS: Mapping[str, tuple[tuple[str, dict[str, Any]], ...]] = {
@@ -70,6 +70,12 @@ ORDER_FAULTS: Mapping[str, tuple[tuple[str, dict[str, Any]], ...]] = {
         ("order_not_found", {"seconds": 8}),
         ("garbage", {}),
         ("short_body", {}),
+        ("banned_418", {"retry_after": "6"}),
+        ("held_before_engine", {"seconds": 4}),
+        ("price_range_expiry", {}),
+        ("minus_1016", {}),
+        ("minus_2010_closed", {}),
+        ("minus_2015", {}),
     ),
     "bitget": (
         ("reply_lost_after_execution", {}),
@@ -97,6 +103,17 @@ ORDER_FAULTS: Mapping[str, tuple[tuple[str, dict[str, Any]], ...]] = {
         ("client_id_forgotten", {}),
         ("closed_after_reply", {}),
         ("short_body", {"executed": True}),
+        ("code_executed", {"code": "43118"}),
+        ("code_not_executed", {"code": "43012"}),
+        ("strange_answer", {"on": "order", "kind": "extra_fields"}),
+        ("redirect", {}),
+        ("drip", {"seconds_per_byte": 0.05}),
+        ("account_push_lost", {}),
+        ("order_push_lost", {}),
+        ("push_delayed", {}),
+        ("push_duplicated", {}),
+        ("pushes_reordered", {}),
+        ("two_orders_shown", {}),
     ),
 }
 STREAM_FAULTS = (
@@ -112,6 +129,7 @@ STREAM_FAULTS = (
 )
 DROPS = ("abort", "close", "half_open", "half_frame", "server_shutdown", "stream_terminated", "silence")
 BITGET_DROPS = ("abort", "close", "half_open", "half_a_frame", "silent")
+UNREACHABLE = ("handshake_hangs", "handshake_refused")
 KEY_FLAGS = ("revoked", "ip_listed", "can_trade")
 
 
@@ -137,7 +155,7 @@ def drill(seed: int | None, rounds: int | None, minutes: float, as_json: bool, k
     console.print(f"Seed {seed}; logs in {folder}; nothing here is real.")
     until = time.monotonic() + minutes * 60
     result: dict[str, Any] = {"seed": seed, "folder": str(folder)}
-    with simulators(BINANCE, BITGET, seed) as sims:
+    with simulators(BINANCE, BITGET, seed, folder / "simulators.log") as sims:
         run = Drill(sims, folder, random.Random(seed), console)
         try:
             run.set_up()
@@ -148,7 +166,8 @@ def drill(seed: int | None, rounds: int | None, minutes: float, as_json: bool, k
             run.look_for_secrets()
         finally:
             run.end()
-    result |= {"rounds": run.rounds, "done": dict(run.done), "copies": dict(run.copies), "findings": run.found}
+    result |= {"rounds": run.rounds, "done": dict(run.done), "orders": dict(run.orders)}
+    result |= {"copies": dict(run.copies), "findings": run.found}
     if as_json:
         click.echo(dumps_exact(result, indent=2))
     else:
@@ -182,7 +201,10 @@ class Drill:
         self._theme = ""
         self.rounds = 0
         self.done: Counter[str] = Counter()
+        self.orders: Counter[str] = Counter()
         self.copies: Counter[str] = Counter()
+        self._decisions: dict[str, str] = {}
+        self._states: dict[str, str] = {}
         self.found: list[str] = []
 
     # --- the engine ---
@@ -253,9 +275,12 @@ class Drill:
                 self._shut,
                 self._hands,
                 self._clock,
+                self._network,
+                self._reset,
             )
         )
         self._theme = theme.__name__.strip("_")
+        self._call("/sim/price", {"price": format(Decimal(self._chance.randrange(6_300_000, 6_550_000)) / 100, "f")})
         self.done[self._theme] += 1
         theme(this)
         self._call("/sim/faults", None, method="DELETE")
@@ -349,13 +374,17 @@ class Drill:
     def _hands(self, this: Round) -> None:
         """Other people's hands on the accounts: deposits, limit orders, manual trades, keys, another installation."""
         for _ in range(self._chance.randrange(2, 5)):
-            what = self._chance.choice(("deposit", "limit", "manual", "key", "stranger", "trade", "trade"))
+            what = self._chance.choice(
+                ("deposit", "withdrawal", "limit", "manual", "key", "stranger", "trade", "trade")
+            )
             self.done[what] += 1
             touched = self._chance.choice(TOUCHED)
             if what == "deposit":
                 who = self._chance.choice(("leader", touched))
                 amount = Decimal(self._chance.randrange(1, 10**10)) / 10**8
                 self._call("/sim/deposit", {"account": who, "asset": "USDT", "amount": format(amount, "f")})
+            elif what == "withdrawal":
+                self._withdraw(self._chance.choice(("leader", touched)), self._chance.choice(("USDT", "BTC")))
             elif what == "limit":
                 self._limit_order("leader")
             elif what == "manual":
@@ -387,6 +416,53 @@ class Drill:
         self._pause(0.0, 2.0)
         self._leader_trades()
 
+    def _network(self, this: Round) -> None:
+        """Every request takes long; or nobody can connect for a while, and the leader trades unheard."""
+        exchange = self._chance.choice(("binance", "bitget"))
+        delay = {"request_ms": self._chance.randrange(50, 1200), "jitter_ms": self._chance.randrange(0, 600)}
+        self._call("/sim/delay", {"exchange": exchange, **delay})
+        if self._chance.random() < 0.5:
+            how = "handshake_hangs" if exchange == "bitget" else self._chance.choice(UNREACHABLE)
+            shut = {"name": how, "exchange": exchange, "duration_ms": self._chance.randrange(1000, 20_000)}
+            self._call("/sim/faults", shut)
+            self._drop("abort", exchange, None)
+            self.done["unreachable"] += 1
+        for _ in range(self._chance.randrange(1, 4)):
+            self._leader_trades()
+            self._pause(0.0, 4.0)
+        self._call("/sim/delay", {"exchange": exchange, "request_ms": 0, "jitter_ms": 0})
+        self._leader_trades()
+
+    def _reset(self, this: Round) -> None:
+        """A test network begins anew: balances as at first, order ids used again, and nobody is told."""
+        exchange = self._chance.choice(("binance", "bitget"))
+        self._call("/sim/reset", {"exchange": exchange})
+        this.began_ms = {**this.began_ms, exchange: self._now()[exchange]}
+        with self.trader() as trader:
+            self._wait(lambda: self._knows_the_balances(trader), RESET_SEC, "a reset was not noticed")
+        self._leader_trades()
+        if self._chance.random() < 0.3:
+            self.kill_engine()
+            self.start_engine()
+        self._leader_trades()
+
+    def _knows_the_balances(self, trader: RemoteCopyTrader) -> bool:
+        """Whether the engine shows of everybody what the exchanges know."""
+        accounts, status = self._truth()["accounts"], trader.status()
+        shown = {
+            name: follower.balances
+            for name, id in self._ids.items()
+            for follower in status.followers
+            if follower.id == id
+        }
+        shown["leader"] = status.leader.balances if status.leader is not None else ()
+        return self._healthy(status) and all(
+            Decimal(accounts[name]["balances"].get(balance.asset, {}).get("free", "0")) == balance.free
+            for name, balances in shown.items()
+            for balance in balances
+            if balance.asset in ("BTC", "USDT")
+        )
+
     # --- what happens ---
 
     def _leader_trades(self) -> None:
@@ -412,6 +488,14 @@ class Drill:
         else:
             order |= {"side": "SELL", "quantity": format((base * share).quantize(Decimal("0.00001"), ROUND_DOWN), "f")}
         self._call("/sim/order", order, may_refuse=True)
+
+    def _withdraw(self, account: str, asset: str) -> None:
+        free = Decimal(self._truth()["accounts"][account]["balances"].get(asset, {}).get("free", "0"))
+        part = Decimal(self._chance.randrange(1, 300)) / 1000
+        amount = (free * part).quantize(Decimal("0.00000001"), ROUND_DOWN)
+        self._call(
+            "/sim/deposit", {"account": account, "asset": asset, "amount": format(-amount, "f")}, may_refuse=True
+        )
 
     def _limit_order(self, account: str) -> None:
         side, price = self._chance.choice((("BUY", "60000"), ("SELL", "70000"), ("BUY", "66000"), ("SELL", "62000")))
@@ -455,13 +539,22 @@ class Drill:
             for copy in trader.list_copies(undecided=True):
                 with suppress(CopytradeError):  # asked about in another way, or not to be decided like this
                     if copy.state == "NEEDS_PERSON":
-                        trader.settle_copy(copy.id, executed=False, by="drill")
+                        self._settle_by_hand(trader, copy)
                     elif self._chance.random() < 0.3:
                         trader.copy_now(copy.id, by="drill")
                         self.done["copied now"] += 1
                     else:
                         trader.leave_copy(copy.id, by="drill")
             self._wait(lambda: self._calm(trader), READY_SEC, "the engine did not become ready")
+
+    def _settle_by_hand(self, trader: RemoteCopyTrader, copy: CopyView) -> None:
+        """Do what a person does who looks at the exchange's own pages."""
+        name = next(name for name, id in self._ids.items() if id == copy.account_id)
+        orders = self._truth()["accounts"][name]["orders"]
+        there = [each for each in orders if each["client_order_id"][6:26] == copy.id and Decimal(each["executed_base"])]
+        order_id = there[0]["order_id"] if there else ""
+        trader.settle_copy(copy.id, executed=bool(there), exchange_order_id=order_id, by="drill")
+        self.done["settled by hand"] += 1
 
     def _calm(self, trader: RemoteCopyTrader) -> bool:
         status = trader.status()
@@ -502,9 +595,9 @@ class Drill:
         self._wait(settled, SETTLE_SEC, "it did not settle")
 
     def _all_decided(self, trader: RemoteCopyTrader) -> bool:
-        known = {book.order_id for book in trader.list_events(1000, with_copies=False)}
+        books = [book_json(book, rows=False) for book in trader.list_events(1000, with_copies=False)]
         orders = self._truth()["accounts"]["leader"]["orders"]
-        return all(order["order_id"] in known for order in orders if order["type"] == "MARKET")
+        return all(book_of(order, books) is not None for order in orders if order["type"] == "MARKET")
 
     def _look(self, this: Round) -> None:
         with self.trader() as trader:
@@ -522,15 +615,16 @@ class Drill:
         began = min(this.began_ms.values())
         problems = findings(books, truth, [each for each in requests if each["t_ms"] >= began - 5000], this, self._tag)
         problems += [f"halted: {halt.reason}" for halt in halts]
-        recent = [book for book in books if book["state"] == LeaderOrderState.COPIED]
-        self.copies = Counter(row["state"] for book in recent for row in book["copies"])
-        self.done["undecided"] = sum(book["state"] == LeaderOrderState.UNDECIDED for book in books)
+        self._decisions |= {book["id"]: book["state"] for book in books}
+        self._states |= {row["id"]: row["state"] for book in books for row in book["copies"]}
+        self.orders, self.copies = Counter(self._decisions.values()), Counter(self._states.values())
         if problems:
             (self._folder / "truth.json").write_text(json.dumps(truth, indent=1))
             (self._folder / "books.json").write_text(dumps_exact(books, indent=1))
         self.found += [f"round {self.rounds}: {problem}" for problem in problems]
+        copied = self.orders[LeaderOrderState.COPIED]
         self._console.print(
-            f"round {self.rounds} ({self._theme}): {len(recent)} copied orders seen, {len(problems)} findings"
+            f"round {self.rounds} ({self._theme}): {copied} copied orders so far, {len(problems)} findings"
         )
 
     def look_for_secrets(self) -> None:
@@ -544,8 +638,10 @@ class Drill:
         ]
         for path in self._folder.rglob("*"):
             if path.is_file() and path.suffix != ".key":
-                shown = secrets_in(path.read_bytes().decode("latin-1"), secrets)
+                text = path.read_bytes().decode("latin-1")
+                shown = secrets_in(text, secrets)
                 self.found += [f"{path.name} holds the secret {each}" for each in shown]
+                self.found += [f"{path.name} holds a signature" for _ in signatures_in(text)]
 
     # --- helpers ---
 
@@ -621,10 +717,12 @@ def _summary(run: Drill) -> Table:
     table = Table(title=f"{run.rounds} rounds", show_header=False)
     for name, count in sorted(run.done.items()):
         table.add_row(name, str(count))
+    for state, count in sorted(run.orders.items()):
+        table.add_row(f"leader orders {state}", str(count))
     for state, count in sorted(run.copies.items()):
-        table.add_row(f"copies {state} (last 200 orders)", str(count))
+        table.add_row(f"copies {state}", str(count))
     table.add_row("findings", str(len(run.found)))
     return table
 
 
-__all__ = ["FINAL", "Drill", "drill"]
+__all__ = ["Drill", "drill"]

@@ -6,6 +6,7 @@ orders as the simulated exchanges keep them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,9 +18,12 @@ from ..views import plain_fraction
 from .audit import PLACES, expected_size
 
 FINAL = frozenset({"FILLED", "PARTLY_FILLED", "REJECTED", "FAILED", "SKIPPED", "STALE"})
+SIGNATURE = re.compile(r"(?i)(?:signature|access-sign|sign)[\"']?\s*[=:]\s*[\"']?[0-9a-z+/%=]{40,}")
 EXECUTED = frozenset({"FILLED", "PARTLY_FILLED"})
 # Two statements of a balance that differ by less than this count as one (orders: the cross-check of shares).
 CLOSE = Fraction(1, 1000)
+BY_HAND_MS = 2000  # between a stop or start and the instant that the drill took for it
+SAME_MS = 5000  # by the time in its book an order is told from an older one with the same id
 ARRIVAL_MS = 300  # from the gate to the exchange's door, on one machine under load
 
 
@@ -58,24 +62,30 @@ def findings(
         for order in leader["orders"]
         if order["type"] == "MARKET" and order["symbol"] == "BTCUSDT" and order["created_ms"] >= began_ms
     }
-    by_order = {
-        book["order_id"]: book for book in books if _ms(book) >= began_ms - 60_000 or book["order_id"] in placed
-    }
-    problems = [f"the leader's order {each} has no recorded decision" for each in placed if each not in by_order]
-    known: set[str] = set()
+    problems = []
     for order_id, order in placed.items():
-        if order_id in by_order:
-            problems += _book_problems(by_order[order_id], order, truth, this, known)
+        book = book_of(order, books)
+        if book is None:
+            problems.append(f"the leader's order {order_id} has no recorded decision")
+        else:
+            problems += _book_problems(book, order, truth, this)
+    problems += _came_late(books, truth, this)
     problems += _strangers(truth, books, this, tag)
     problems += _sent_while_shut(requests, this, tag)
     return problems
 
 
 def _book_problems(
-    book: Mapping[str, Any], order: Mapping[str, Any], truth: Mapping[str, Any], this: Round, known: set[str]
+    book: Mapping[str, Any], order: Mapping[str, Any], truth: Mapping[str, Any], this: Round
 ) -> list[str]:
     where = f"order {order['order_id']} ({book['type']})"
     problems: list[str] = []
+    if book["state"] != "COPIED" and not book["reason"]:
+        problems.append(f"{where}: {book['state']} without a reason")
+    if book["state"] == "IGNORED" and not this.skewed:
+        at = order["created_ms"]
+        if not any(began - BY_HAND_MS <= at <= ended + BY_HAND_MS for began, ended in this.stopped_ms):
+            problems.append(f"{where}: ignored ({book['reason']}), though copying was on: LOST")
     if book["state"] in ("COPIED", "STALE"):
         problems += _share_problems(book, order, where, this)
         for name in this.accounts.values():
@@ -120,6 +130,8 @@ def _row_problems(
         problems.append(f"{here}: still {row['state']} ({row['reason']})")
     if row["state"] != "FILLED" and not row["reason"]:
         problems.append(f"{here}: {row['state']} without a reason")
+    if row["reason_kind"] == "paused" and not any(account["id"] == each for each, _, _ in this.paused_ms):
+        problems.append(f"{here}: skipped as paused, though nobody paused it: LOST")
     if row["state"] in EXECUTED and not found:
         problems.append(f"{here}: {row['state']}, but the exchange executed nothing")
     if row["state"] in FINAL - EXECUTED and found:
@@ -144,6 +156,27 @@ def _row_problems(
         for told, true in (("filled_base", "executed_base"), ("filled_quote", "executed_quote")):
             if Decimal(row[told]) != Decimal(placed[true]):
                 problems.append(f"{here}: the book says {told} {row[told]}, the exchange {placed[true]}")
+    return problems
+
+
+def book_of(order: Mapping[str, Any], books: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the closed book of a leader's order; a test network that begins anew uses its order ids again."""
+    same = [book for book in books if book["order_id"] == order["order_id"]]
+    apart = {id(book): abs(_ms(book) - order["updated_ms"]) for book in same}
+    return min((book for book in same if apart[id(book)] < SAME_MS), key=lambda book: apart[id(book)], default=None)
+
+
+def _came_late(books: Sequence[Mapping[str, Any]], truth: Mapping[str, Any], this: Round) -> list[str]:
+    """What books of earlier rounds say still, against orders that were executed since."""
+    problems = []
+    for book in books:
+        for account_id, name in this.accounts.items():
+            rows = [row for row in book["copies"] if row["account"] == name]
+            account, where = truth["accounts"][account_id], f"earlier order {book['order_id']} on {name}"
+            if len(_executed(account, rows)) > 1:
+                problems.append(f"{where}: executed more than once: DOUBLED")
+            late = [row for row in rows if row["state"] in FINAL - EXECUTED and _executed(account, [row])]
+            problems += [f"{where}: {row['state']} ({row['reason']}), but it was executed: LOST" for row in late]
     return problems
 
 
@@ -193,6 +226,11 @@ def _places(name: str) -> bool:
 def secrets_in(text: str, secrets: Collection[str]) -> list[str]:
     """Return the first characters of every secret that stands in *text*."""
     return [f"{secret[:4]}..." for secret in secrets if len(secret) >= 8 and secret in text]
+
+
+def signatures_in(text: str) -> list[str]:
+    """Return what looks like a request's signature in *text*: a name of one, and many letters of hex or base64."""
+    return SIGNATURE.findall(text)
 
 
 def _ms(book: Mapping[str, Any]) -> int:

@@ -11,18 +11,24 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from .children import Child, copytrade_command
 
 
 @contextmanager
-def simulators(binance_followers: int, bitget_followers: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Run ``copytrade simulate`` in a process of its own; yields what it says of itself."""
+def simulators(
+    binance_followers: int, bitget_followers: int, seed: int, log: Path | None = None
+) -> Iterator[dict[str, Any]]:
+    """Run ``copytrade simulate`` in a process of its own; yields what it says of itself.
+
+    :param log: what they complain about (clients that vanish in the middle of a request, say) is added to this file.
+    """
     command = copytrade_command("simulate", "--json", "--port", "0")
     command += ["--binance-followers", str(binance_followers), "--bitget-followers", str(bitget_followers)]
     command += ["--seed", str(seed)]
-    child = Child("simulators", command)
+    child = Child("simulators", command, log=log)
     try:
         yield child.ready()
     finally:

@@ -154,6 +154,7 @@ class World:
         market = self.markets[exchange]
         for account in market.accounts:
             account.reset()
+            account.updated_ms = self.now_ms(exchange)
         market.restart_ids()
         for (owner, _), other in self.other_markets.items():
             if owner == exchange:
