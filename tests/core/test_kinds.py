@@ -27,7 +27,7 @@ DISTRIBUTIONS = (
     "webapp/src/copytrade_webapp",
 )
 # Simulators speak as exchanges do; what the testing tools raise only tests see; and the table is not its own witness.
-NOT_SHOWN = re.compile(r"/sim(_\w+)?\.py$|/sim/|/testing/|/kinds/")
+NOT_SHOWN = re.compile(r"/(sim|drill)(_\w+)?\.py$|/sim/|/testing/|/kinds/")
 WORD = re.compile(r"[a-z]+(_[a-z0-9]+)*")
 
 BY_NAME = {"kind", "reason_kind", "error_kind", "halt_kind", "what", "HALT_KIND"}

@@ -54,10 +54,11 @@ class ExchangeClock:
         self._stable = True
         # From and to which time (ms) the exchange's clock went, or may have gone, twice: it was put back.
         self._twice_ms = (0, 0)
+        self._put_back = 0
 
     @property
     def is_known(self) -> bool:
-        """Whether timestamps may be made: the offset was measured lately, did not jump, and no time passes twice now."""
+        """Whether timestamps may be made: the offset was measured lately, did not jump, and no time comes again."""
         with self._lock:
             if self._offset_ms is None or not self._stable:
                 return False
@@ -66,8 +67,14 @@ class ExchangeClock:
                 return False
             return now_ns - self._measured_ns < self.MAX_AGE_SEC * NS_PER_SEC
 
+    @property
+    def put_back(self) -> int:
+        """How often the exchange's clock was found to have been put back."""
+        with self._lock:
+            return self._put_back
+
     def passed_twice(self, time_ms: int) -> bool:
-        """Whether *time_ms* came twice at the exchange, as far as is known: what it stamped so cannot be put in order."""
+        """Whether *time_ms* may have come twice at the exchange: what it stamped so cannot be put in order."""
         with self._lock:
             return self._twice_ms[0] <= time_ms <= self._twice_ms[1]
 
@@ -128,6 +135,7 @@ class ExchangeClock:
                 now_ms = self._clock.monotonic_ns() / NS_PER_MS
                 # It may have been put back at any time since the last measurement; by so much it can have gone on.
                 self._twice_ms = (int(now_ms + best[1] - jump), math.ceil(now_ms + self._offset_ms))
+                self._put_back += 1
             self._offset_ms = best[1]
             self._behind_ms = best[0] / NS_PER_MS
             self._measured_ns = self._clock.monotonic_ns()

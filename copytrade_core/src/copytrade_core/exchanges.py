@@ -33,6 +33,7 @@ class OpenExchange:
     error: str = ""
     error_kind: str = ""
     jumped_ms: float = 0.0
+    begun_anew: int = 0  # how many times that its clock was put back have been answered
     told: tuple[bool, bool, str] = (False, False, "")  # as `Exchanges` last told it: clock known, rules there, error
     shut_until_ns: int = 0  # until when (monotonic) it has shut our address out
     lock: threading.Lock = field(default_factory=threading.Lock)

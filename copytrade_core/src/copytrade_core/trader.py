@@ -790,6 +790,17 @@ class CopyTrader(TraderApi):
     def _journal_broken(self, error: JournalError) -> None:
         self._halts.begin("journal", error.message, "a restart of the engine, once the disk is in order")
 
+    def _clock_put_back(self, opened: OpenExchange, leads: bool) -> None:
+        """Hold the leader's orders at once, and have all figures read anew when time goes on where it was."""
+        if leads and self._watcher is not None:
+            self._watcher.clock_put_back()
+        if opened.clock.is_known:
+            for follower in self._accounts.all():
+                if follower.opened is opened:
+                    self._balances.begin_anew(follower.id)
+                    self._accounts.read_soon(follower.id)
+            opened.begun_anew = opened.clock.put_back
+
     def _exchange_changed(self, opened: OpenExchange) -> None:
         watcher = self._watcher
         leads = watcher is not None and watcher.opened is opened
@@ -798,6 +809,8 @@ class CopyTrader(TraderApi):
             jump_ms = round(opened.jumped_ms)
             text = f"the clock towards {opened.label} jumped by {jump_ms} ms"
             self._feed.alarm(text, what="clock_jumped", label=opened.label, jump_ms=jump_ms)
+        if opened.clock.put_back > opened.begun_anew:
+            self._clock_put_back(opened, leads)
         if opened.clock.is_known:
             self._halts.end(kind)
         elif opened.clock.was_measured:

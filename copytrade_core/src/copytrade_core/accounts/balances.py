@@ -161,6 +161,14 @@ class BalanceBook:
                 )
             return tuple(found)
 
+    def begin_anew(self, account_id: AccountId) -> None:
+        """Forget an account's figures: its exchange's clock was put back, and they have no order with later ones."""
+        with self._lock:
+            account = self._accounts.get(account_id)
+            if account is not None:
+                account.ledger, account.confirmed_ns, account.read_ns = BalanceLedger(*self._tracked), 0, 0
+        self._on_change(account_id)
+
     def forget(self, account_id: AccountId) -> None:
         with self._lock:
             self._accounts.pop(account_id, None)

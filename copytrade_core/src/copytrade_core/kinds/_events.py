@@ -121,6 +121,7 @@ FEED = {
     "not_listening": Kind("the engine was not listening to the leader", "引擎没有在收听主账户"),
     "no_connection": Kind("no connection to the leader's events was alive", "与主账户的所有连接都已中断"),
     "silent_stream": Kind("the leader's balance changed without an event", "主账户余额变化却没有推送"),
+    "clock_put_back": Kind("the exchange's clock was put back", "交易所时钟被拨回"),
     "unheard_order": Kind("an order was found that no connection had told of", "找到一笔从未推送的订单"),
     # leader orders
     "order_copied": Kind(

@@ -47,6 +47,7 @@ NOT_LISTENING = ("not_listening", "the engine was not listening to the leader")
 NO_CONNECTION = ("no_connection", "no connection to the leader's events was alive")
 SILENT = ("silent_stream", "the leader's balance changed without an event")
 UNHEARD = ("unheard_order", "an order was found that no connection had told of")
+CLOCK_PUT_BACK = ("clock_put_back", "the exchange's clock was put back")
 
 
 class Hearing(Protocol):
@@ -71,6 +72,9 @@ class Hearing(Protocol):
     def subscribe_anew(self) -> None: ...
 
     def show(self, **changes: Any) -> None: ...
+
+    def begin_anew(self) -> None:
+        """Forget all figures: none of them can be put in order with later ones."""
 
     def heard(self) -> None:
         """Events are being heard, or it is plain that they cannot be."""
@@ -133,6 +137,7 @@ class GapRecovery:
         self._remembered_ns = 0
         self._compared_ns = 0
         self._is_mismatched = False
+        self._begins_anew = False  # the next reading is the ground of all that follows
 
     @property
     def gap_id(self) -> int | None:
@@ -284,16 +289,26 @@ class GapRecovery:
         self._lost()
         self._catch_up_when_proven()
 
-    def _lost(self) -> None:
+    def clock_put_back(self) -> None:
+        """The exchange's clock was put back: what it says now bears earlier stamps than what it said before.
+
+        Orders are held back until its time is where it was; then orders and balances are read, and all earlier figures
+        forgotten.
+        """
+        self._begins_anew = True
+        self._lost(CLOCK_PUT_BACK)
+        self._catch_up_when_proven()
+
+    def _lost(self, reason: tuple[str, str] = NO_CONNECTION) -> None:
         """Nothing proves that we hear: orders are held back until the gap has been read."""
         self._outages += 1
-        if self.is_caught_up:
+        if self.is_caught_up and reason is NO_CONNECTION:
             text = "the leader is not heard: no connection to its events is alive"
             self._feed.alarm(text, what="leader_not_heard")
         self.is_caught_up = False
         self._hearing.show(gap_since=wall_text(self._clock.wall_ms()))
         if self._gap is None:
-            self._begin_gap(NO_CONNECTION, self._since_ms)
+            self._begin_gap(reason, self._since_ms)
         else:
             self._gap.to_ms, self._gap.looks, self._gap.is_last_look_due, self._gap.is_read = None, 0, False, False
         self._hearing.hold_back(self.gap_id)
@@ -310,7 +325,7 @@ class GapRecovery:
     def _catch_up_when_proven(self) -> None:
         if self.is_caught_up:
             return
-        if self._is_proven():
+        if self._is_proven() and not (self._begins_anew and self._now_ms() is None):
             self.catch_up()
         else:
             self._mailbox.later(0.2, self._catch_up_when_proven)
@@ -384,6 +399,12 @@ class GapRecovery:
             orders = [report for report in orders if report.created_ms < started_ms]
             if any(self._hearing.is_unheard(report) for report in early):
                 self._mailbox.later(UNTOLD_SEC, self.catch_up)
+        if self._begins_anew:
+            if outages != self._outages or self._now_ms() is None:
+                self._catch_up_when_proven()  # this reading is of a time that comes twice
+                return
+            self._begins_anew = False
+            self._hearing.begin_anew()
         self.take_found(orders)
         # An order placed between the two reads is in the balance and not in the list. A stream that lives tells of it;
         # one that does not must not have it forgotten with the balance that is taken over here.

@@ -175,6 +175,10 @@ class BalanceLedger:
         self._assets = {name: _Asset() for name in tracked}
         self._arrivals = 0
 
+    def forget_all(self) -> None:
+        """Forget every figure and delta: what is stated next is the ground of all that follows."""
+        self._assets = {name: _Asset() for name in self._assets}
+
     @property
     def arrivals(self) -> int:
         """How many absolute figures have arrived; taken at an order's first report it dates that report."""

@@ -28,7 +28,16 @@ from ..copying.sizing import copied_share, share_of
 from ..errors import AuthenticationFailed, CopytradeError, ExchangeError, JournalError
 from ..exchanges import Exchanges, OpenExchange
 from ..feed import Feed
-from ..model import LEADER, BalanceChange, BalanceSnapshot, ExecutionReport, OrderReport, Side, Symbol
+from ..model import (
+    LEADER,
+    BalanceChange,
+    BalanceSnapshot,
+    BalanceSource,
+    ExecutionReport,
+    OrderReport,
+    Side,
+    Symbol,
+)
 from ..settings import Settings
 from ..store import book as rows
 from ..store.journal import Journal
@@ -50,6 +59,7 @@ HEARD_WAIT_SEC = 15.0
 CONFIRM_LATER_NS = 30 * NS_PER_SEC
 REFUSED_RETRY_SEC = 60.0
 RESOLVE_TRIES = 4
+PUT_BACK_MS = 250  # reports that overtake each other on the way keep number and stamp alike; this is none of those
 NEVER_FINAL_SEC = 120.0
 NEVER_FINAL = Decision(
     state=LeaderOrderState.UNDECIDED,
@@ -187,6 +197,10 @@ class LeaderWatcher:
         self._mailbox.stop()
         self._connector.close()
 
+    def clock_put_back(self) -> None:
+        """The exchange's clock was put back: hold orders back, and begin anew once its time is where it was."""
+        self._mailbox.post(self._gaps.clock_put_back)
+
     def now_ms(self) -> int | None:
         """Return the time at the leader's exchange; ``None`` while it is not known."""
         return self.opened.clock.now_ms() if self.opened.clock.is_known else None
@@ -287,6 +301,12 @@ class LeaderWatcher:
     def _arrived(self, stream: str, frame: StreamFrame) -> None:
         self._frames.append((stream, frame))
 
+    def begin_anew(self) -> None:
+        self._ledger.forget_all()
+        # What REST says may be what it said before: it is taken in all the same.
+        read = f"{self.leader.label}:{BalanceSource.READ}:"
+        self._seen_set = {key for key in self._seen_set if not key.startswith(read)}
+
     def heard(self) -> None:
         self._heard.set()
 
@@ -364,7 +384,14 @@ class LeaderWatcher:
             self._ledger.change(self._next_delta(), self._moment_of(event), {event.asset: event.free_delta})
             self._show_balances()
         else:
-            self._newest = max(self._newest, Moment(event.transaction_ms, event.execution_id))
+            moment, newest = Moment(event.transaction_ms, event.execution_id), self._newest
+            if heard_ns and moment.execution_id > newest.execution_id and moment.time_ms < newest.time_ms - PUT_BACK_MS:
+                # Executions are numbered on: what comes later by its number and earlier by its stamp says that the
+                # clock was put back. The measurement that shows it comes too late for this order.
+                self._exchanges.remeasure(self.opened)
+                self._gaps.clock_put_back()
+                self._newest = moment
+            self._newest = max(self._newest, moment)
             self._progress(self._fold.report(event, heard_ns, self._ledger.arrivals))
             if event.order_type != "MARKET" and not self._is_reading_soon:
                 # What an order that rests on the book locks or frees is told by a balance push alone: it may be lost.
