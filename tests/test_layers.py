@@ -251,6 +251,7 @@ MAY_TELL_WALL_TIME = {
     "copytrade_core/src/copytrade_core/clock.py": "the seam: wall time for showing",
     "copytrade_core/src/copytrade_core/cli/local.py": "the demo's leader signs with its simulator's time",
     "copytrade_core/src/copytrade_core/cli/output.py": "how long ago, on the screen",
+    "webapp/src/copytrade_webapp/access/limits.py": "the library that counts tries says by it when the next is free",
 }
 MAY_SLEEP = {
     "copytrade_binance/src/copytrade_binance/gateway.py": "stopping waits for the answers that are still to come",

@@ -257,6 +257,7 @@ def test_the_installed_plug_ins_are_found_and_sound():
         "binance": "",
         "bitget": "",
         "notify": "",
+        "panel": "",
     }
     assert plugins.exchanges["binance"].can_lead
     assert [str(environment) for environment in plugins.exchanges["bitget"].environments] == ["prod", "demo"]

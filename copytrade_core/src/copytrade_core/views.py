@@ -14,7 +14,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from .model import AccountId, Environment, KeyWarning, Side
+from .model import AccountId, KeyWarning, Side
+from .model import Environment as Environment
 
 
 class AccountState(StrEnum):

@@ -128,4 +128,4 @@ def _engine(view: MetricsView) -> Iterator[Metric]:
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=float(value))
+    return GaugeMetricFamily(name, text, value=value)

@@ -201,7 +201,9 @@ class LiveHub:
 
     def _in_parts(self, viewer: Viewer, kind: str, rows: list[str]) -> list[str]:
         """Return *rows* in as many messages as it takes to keep each small: long ones are sent in pieces badly."""
-        messages, part, size = [], [], 0
+        messages: list[str] = []
+        part: list[str] = []
+        size = 0
         for row in rows:
             if part and size + len(row) > LARGEST_PART:
                 messages.append(self._message(viewer, kind, **{kind: _array(part)}))
@@ -316,7 +318,7 @@ class LiveHub:
         if not changes.accounts and not changes.removed:
             self._number = changes.number
             return
-        rows = {account.id: self._account_row(account) for account in changes.accounts}
+        rows: dict[str, _Row] = {account.id: self._account_row(account) for account in changes.accounts}
         with self._lock:
             self._number = changes.number
             gone = {each for each in changes.removed if self._accounts.pop(each, None) is not None}

@@ -97,7 +97,7 @@ def _from_core(error: errors.CopytradeError) -> Response:
 
 
 def _from_marshmallow(error: ValidationError) -> Response:
-    return validation_problem(error.normalized_messages())
+    return validation_problem(error.normalized_messages())  # type: ignore[no-untyped-call]
 
 
 def validation_problem(messages: dict[str, Any]) -> Response:
