@@ -130,6 +130,18 @@ def test_a_size_of_another_balance_is_found_unless_others_touched_it(stage):
     assert look(stage) == []
 
 
+def test_an_order_that_was_held_up_is_sized_by_what_was_free_when_it_arrived(stage):
+    """Behind it the other side went on, and changed what was free when it was executed at last."""
+    other = {**PLACED, "order_id": "76", "client_order_id": f"ct{TAG}{'j' * 20}-1", "side": "SELL"}
+    placed(stage).append(other | {"created_ms": T0 + 1150, "free_quote_before": "500"})
+    placed(stage)[0]["free_quote_before"] = "900"
+    stage["books"].append({**BOOK, "order_id": "8", "copies": [{**ROW, "id": "j" * 20}]})
+    assert look(stage) == []
+
+    placed(stage)[1]["free_quote_before"] = "510"
+    assert any("WRONG BALANCE" in each for each in look(stage))
+
+
 def test_a_wrong_share_is_found(stage):
     stage["truth"]["accounts"]["leader"]["orders"][0]["free_quote_before"] = "2000"
 

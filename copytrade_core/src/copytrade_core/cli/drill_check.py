@@ -68,7 +68,7 @@ def findings(
         if book is None:
             problems.append(f"the leader's order {order_id} has no recorded decision")
         else:
-            problems += _book_problems(book, order, truth, this)
+            problems += _book_problems(book, order, truth, requests, this)
     problems += _came_late(books, truth, this)
     problems += _strangers(truth, books, this, tag)
     problems += _sent_while_shut(requests, this, tag)
@@ -76,7 +76,11 @@ def findings(
 
 
 def _book_problems(
-    book: Mapping[str, Any], order: Mapping[str, Any], truth: Mapping[str, Any], this: Round
+    book: Mapping[str, Any],
+    order: Mapping[str, Any],
+    truth: Mapping[str, Any],
+    requests: Sequence[Mapping[str, Any]],
+    this: Round,
 ) -> list[str]:
     where = f"order {order['order_id']} ({book['type']})"
     problems: list[str] = []
@@ -98,7 +102,7 @@ def _book_problems(
         if len(executed) > 1:
             problems.append(f"{where}: {name} executed {len(executed)} orders: DOUBLED")
         for row in rows:
-            problems += _row_problems(row, book, order, truth["accounts"][account_id], where, this)
+            problems += _row_problems(row, book, truth["accounts"][account_id], requests, where, this)
     return problems
 
 
@@ -118,8 +122,8 @@ def _share_problems(book: Mapping[str, Any], order: Mapping[str, Any], where: st
 def _row_problems(
     row: Mapping[str, Any],
     book: Mapping[str, Any],
-    order: Mapping[str, Any],
     account: Mapping[str, Any],
+    requests: Sequence[Mapping[str, Any]],
     where: str,
     this: Round,
 ) -> list[str]:
@@ -149,7 +153,8 @@ def _row_problems(
     right = expected_size(str(share.numerator), str(share.denominator), str(row["free_before"]), places)
     if sent != right or Decimal(row["sent"]) != sent:
         problems.append(f"{here}: {sent} was sent, {right} is its share of {row['free_before']}: WRONG SIZE")
-    free = Decimal(placed["free_quote_before" if is_buy else "free_base_before"])
+    first = _first_since(placed, account, requests)
+    free = Decimal(first["free_quote_before" if is_buy else "free_base_before"])
     if Decimal(row["free_before"]) != free and account["id"] not in this.touched and not this.skewed:
         problems.append(f"{here}: sized by {row['free_before']} free, the exchange had {free}: WRONG BALANCE")
     if row["state"] in EXECUTED:
@@ -157,6 +162,26 @@ def _row_problems(
             if Decimal(row[told]) != Decimal(placed[true]):
                 problems.append(f"{here}: the book says {told} {row[told]}, the exchange {placed[true]}")
     return problems
+
+
+def _first_since(
+    placed: Mapping[str, Any], account: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Return what an account executed first since one of its orders arrived: that order, unless it was held up.
+
+    The other side goes on while an order is not known of; what was free when it arrived is what was free before them.
+    """
+    arrived = [
+        each["t_ms"]
+        for each in requests
+        if each["client_order_id"] == placed["client_order_id"] and _places(each["name"])
+    ]
+    since_ms = min(arrived, default=placed["created_ms"])
+    return min((each for each in account["orders"] if each["created_ms"] >= since_ms), key=_created_ms, default=placed)
+
+
+def _created_ms(order: Mapping[str, Any]) -> tuple[int, int]:
+    return order["created_ms"], int(order["order_id"])
 
 
 def book_of(order: Mapping[str, Any], books: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
