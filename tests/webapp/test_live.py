@@ -12,6 +12,7 @@ import websocket
 
 from changing_engine import Engine
 from copytrade_core.control.server import ControlServer
+from copytrade_webapp.access.store import PanelStore
 from memory_exchange import until
 from panel_process import Browser
 
@@ -163,3 +164,20 @@ def test_handshakes_that_fail_use_up_no_streams(stage):
         assert answer.status_code >= 400
 
     stage.browser.stream().close()
+
+
+def test_a_token_revoked_on_the_command_line_ends_its_streams(stage):
+    store = PanelStore(stage.data_dir / "panel.db")
+    stream = stage.browser.stream()
+    read_until(stream, "snapshot")
+
+    store.revoke_token(store.list_tokens()[0].id)
+    store.close()
+
+    code = None
+    while code is None:
+        opcode, data = stream.recv_data()
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            code = int.from_bytes(data[:2], "big")
+    assert code == 4401
+    assert stage.browser.call("POST", "/api/v1/stream/ticket").status_code == 401

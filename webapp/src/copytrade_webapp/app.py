@@ -43,7 +43,9 @@ def create_app(settings: PanelSettings | None = None, *, link: EngineLink | None
     """
     settings = settings or PanelSettings.from_environment()
     link = link or EngineLink(settings.data_dir)
-    panel = Panel(settings, link, LiveHub(link, settings.symbol), PanelStore(settings.database_path), Tickets())
+    store = PanelStore(settings.database_path)
+    hub = LiveHub(link, settings.symbol, in_force=store.in_force)
+    panel = Panel(settings, link, hub, store, Tickets())
     # Its own route serves the static files, by the version of what they hold (`pages`).
     app = Flask("copytrade_webapp", static_folder=None, static_url_path="/static")
     app.json = ExactJson(app)

@@ -33,6 +33,8 @@ UNWATCHED_SEC = 5.0
 STATUS_SEC = 2.0  # liveness and ages of the leader: no event tells of them
 BACKLOG = 5000
 AGAIN_SEC = 1.0
+IN_FORCE_SEC = 2.0  # between two looks whether the viewers may still look
+REVOKED = 4401
 LARGEST_PART = 16_000  # characters, so that a message stays below 64 KB whatever the script
 # Feed events that change what `status` says.
 _STATUS_KINDS = frozenset({"leader", "copying", "halt", "engine", "gap", "alarm", "account", "leader_order"})
@@ -78,7 +80,9 @@ class Viewer:
 class LiveHub:
     """Owns the picture. Thread-safe."""
 
-    def __init__(self, link: EngineLink, symbol: str) -> None:
+    def __init__(self, link: EngineLink, symbol: str, *, in_force: Callable[[str], bool] = lambda label: True) -> None:
+        """:param in_force: whether the viewer of a label may still look; the command line revokes, too."""
+        self._in_force = in_force
         self._link = link
         self._base, _, self._quote = symbol.partition("/")
         self._lock = threading.Lock()
@@ -237,8 +241,11 @@ class LiveHub:
     # --- following the engine ---
 
     def _run(self) -> None:
-        status_due = 0.0
+        status_due = asked_at = 0.0
         while not self._stopping.is_set():
+            if time.monotonic() - asked_at > IN_FORCE_SEC:
+                asked_at = time.monotonic()
+                self._shut_out()
             items = self._wait(WATCHED_SEC if self.viewers else UNWATCHED_SEC)
             try:
                 status_due = self._follow(items, status_due)
@@ -248,6 +255,14 @@ class LiveHub:
             except Exception:
                 log.exception("the picture of the engine could not be brought up to date")
                 self._begin_anew()
+
+    def _shut_out(self) -> None:
+        """End the streams of whoever was revoked elsewhere."""
+        with self._lock:
+            labels = {viewer.label for viewer in self._viewers}
+        gone = {label for label in labels if not self._in_force(label)}
+        if gone:
+            self.close_where(lambda viewer: viewer.label in gone, REVOKED, "revoked")
 
     def _begin_anew(self) -> None:
         """What was to be shown is lost: take the whole picture again, but not all the time."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Request, Response, current_app, g, request
 
+from ..hub import REVOKED
 from ..problems import Problem
 from ..settings import AppMode, PanelSettings
 from .certificates import address_of, shown_certificate
@@ -122,7 +123,7 @@ class Access:
     def end_streams(self, *labels: str) -> None:
         """Close the live streams of whoever was shut out: a session, a token or a device, as in `Principal.label`."""
         wanted = set(labels)
-        self.panel.hub.close_where(lambda viewer: bool(wanted & set(viewer.label.split("/"))), 4401, "revoked")
+        self.panel.hub.close_where(lambda viewer: bool(wanted & set(viewer.label.split("/"))), REVOKED, "revoked")
 
     def urls(self) -> frozenset[str]:
         """Return the addresses by which the present call may be known to a browser."""

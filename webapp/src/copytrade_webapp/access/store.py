@@ -405,6 +405,26 @@ class PanelStore:
         if done.rowcount != 1:
             raise NotFound(f"there is no device {device_id} that {wanted}", field="id")
 
+    # --- whether somebody may go on ---
+
+    def in_force(self, label: str) -> bool:
+        """Whether token, session and device of a live stream's label (``session:1/device:2``) are still good."""
+        with self._engine.connect() as connection:
+            for part in label.split("/"):
+                what, _, which = part.partition(":")
+                statement = {
+                    "token": select(tokens.c.id).where(tokens.c.id == which, tokens.c.revoked_ms.is_(None)),
+                    "session": select(sessions.c.id)
+                    .join(tokens, tokens.c.id == sessions.c.token_id)
+                    .where(sessions.c.id == which, tokens.c.revoked_ms.is_(None)),
+                    "device": select(devices.c.id).where(
+                        devices.c.id == which, devices.c.state == DeviceState.APPROVED
+                    ),
+                }[what]
+                if connection.execute(statement).first() is None:
+                    return False
+        return True
+
     # --- who did what ---
 
     def note(self, who: str, what: str, detail: str = "", address: str = "") -> None:
