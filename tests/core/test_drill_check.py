@@ -142,6 +142,15 @@ def test_an_order_that_was_held_up_is_sized_by_what_was_free_when_it_arrived(sta
     assert any("WRONG BALANCE" in each for each in look(stage))
 
 
+def test_an_order_whose_answer_was_late_is_not_held_against_what_came_behind_it(stage):
+    """A request is noted with its answer."""
+    stage["requests"][0]["t_ms"] = T0 + 1210
+    placed(stage).append({**PLACED, "order_id": "78", "client_order_id": "web", "created_ms": T0 + 1220})
+    placed(stage)[1]["free_quote_before"] = "180"
+
+    assert look(stage) == []
+
+
 def test_a_wrong_share_is_found(stage):
     stage["truth"]["accounts"]["leader"]["orders"][0]["free_quote_before"] = "2000"
 

@@ -176,7 +176,7 @@ def _first_since(
         for each in requests
         if each["client_order_id"] == placed["client_order_id"] and _places(each["name"])
     ]
-    since_ms = min(arrived, default=placed["created_ms"])
+    since_ms = min([placed["created_ms"], *arrived])  # a request is noted with its answer, which comes after the order
     return min((each for each in account["orders"] if each["created_ms"] >= since_ms), key=_created_ms, default=placed)
 
 
