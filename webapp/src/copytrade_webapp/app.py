@@ -7,6 +7,8 @@ from flask_bootstrap import Bootstrap5
 from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
+from copytrade_core.clock import Clock
+
 from .access.guard import init_access
 from .access.store import PanelStore
 from .access.tickets import Tickets
@@ -36,15 +38,21 @@ class ProblemApi(Api):  # type: ignore[misc]
         return from_http(error)
 
 
-def create_app(settings: PanelSettings | None = None, *, link: EngineLink | None = None) -> Flask:
+def create_app(
+    settings: PanelSettings | None = None, *, link: EngineLink | None = None, clock: Clock | None = None
+) -> Flask:
     """Return the panel's app; ``panel.panel_of(app).start()`` brings it to life.
 
     :raises ConfigError: a setting is wrong.
     """
     settings = settings or PanelSettings.from_environment()
     link = link or EngineLink(settings.data_dir)
-    store = PanelStore(settings.database_path)
-    hub = LiveHub(link, settings.symbol, in_force=store.in_force)
+    store = PanelStore(settings.database_path, clock)
+
+    def in_force(label: str) -> bool:
+        return store.in_force(label, settings.session_idle_sec, settings.session_absolute_sec)
+
+    hub = LiveHub(link, settings.symbol, in_force=in_force)
     panel = Panel(settings, link, hub, store, Tickets())
     # Its own route serves the static files, by the version of what they hold (`pages`).
     app = Flask("copytrade_webapp", static_folder=None, static_url_path="/static")

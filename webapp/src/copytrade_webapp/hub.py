@@ -243,11 +243,11 @@ class LiveHub:
     def _run(self) -> None:
         status_due = asked_at = 0.0
         while not self._stopping.is_set():
-            if time.monotonic() - asked_at > IN_FORCE_SEC:
-                asked_at = time.monotonic()
-                self._shut_out()
             items = self._wait(WATCHED_SEC if self.viewers else UNWATCHED_SEC)
             try:
+                if time.monotonic() - asked_at > IN_FORCE_SEC:
+                    asked_at = time.monotonic()
+                    self._shut_out()
                 status_due = self._follow(items, status_due)
             except CopytradeError as error:
                 log.info("the engine was not read: %s", error.message)

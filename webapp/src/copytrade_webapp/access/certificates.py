@@ -30,11 +30,12 @@ def shown_certificate(request: Request, settings: PanelSettings) -> tuple[str, s
         return None
     try:
         certificate = x509.load_pem_x509_certificate(unquote(text).encode())
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        # It comes to be printed on a terminal.
+        name = "".join(each for each in str(names[0].value if names else "")[:64] if each.isprintable()).strip()
     except ValueError:
         return None
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    name = str(names[0].value)[:64] if names else "certificate"
-    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest(), name
+    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest(), name or "certificate"
 
 
 def is_from_proxy(request: Request, settings: PanelSettings) -> bool:

@@ -32,6 +32,8 @@ LONGEST_PROOF = 4096
 AUDIENCE = "copytrade-panel"
 TOKEN_TYPE = "at+jwt"
 PROOF_TYPE = "dpop+jwt"
+# What strange input makes of the library and of us; the last comes of JSON that is nested without end.
+_UNREADABLE = (JoseError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class DeviceProofs:
         self._token_key = OctKey.import_key(secret.key("device-token"))
         self._nonce_key = secret.key("dpop-nonce")
         self._lock = threading.Lock()
-        self._seen: dict[str, float] = {}
+        self._seen: dict[bytes, float] = {}
 
     def nonce(self) -> str:
         """Return what the next proofs must carry."""
@@ -74,7 +76,7 @@ class DeviceProofs:
                 and int(claims["exp"]) > self._now_sec()
             )
             device_id, thumbprint = str(claims["sub"]), str(claims["cnf"]["jkt"])
-        except (JoseError, ValueError, KeyError, TypeError):
+        except _UNREADABLE:
             good, device_id, thumbprint = False, "", ""
         if not good:
             raise Problem(
@@ -90,7 +92,7 @@ class DeviceProofs:
         :raises Problem: 401; kind ``use_dpop_nonce`` where only the nonce is missing or too old.
         """
         header, claims = self._opened(proof)
-        if claims.get("htm") != method or claims.get("htu") not in urls:
+        if claims.get("htm") != method or str(claims.get("htu")) not in urls:
             raise _bad("is for another call")
         if token and not _same(str(claims.get("ath", "")), _base64url(hashlib.sha256(token.encode()).digest())):
             raise _bad("is for another token")
@@ -100,7 +102,7 @@ class DeviceProofs:
         nonce = str(claims.get("nonce", ""))
         if not any(_same(nonce, self._nonce_of(self._window() - age)) for age in (0, 1)):
             raise Problem(401, "use_dpop_nonce", "the proof must carry the nonce that this answer gives")
-        self._remember(f"{thumbprint}:{claims['jti']}")
+        self._remember(hashlib.sha256(f"{thumbprint}:{claims['jti']}".encode(errors="replace")).digest())
         return Proof(thumbprint)
 
     def _opened(self, proof: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -121,10 +123,10 @@ class DeviceProofs:
             if type(claims.get("iat")) is not int:
                 raise _bad("says no time")
             return {"thumbprint": key.thumbprint()}, claims
-        except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+        except _UNREADABLE:
             raise _bad("cannot be read, or its signature does not hold") from None
 
-    def _remember(self, name: str) -> None:
+    def _remember(self, name: bytes) -> None:
         now = time.monotonic()
         with self._lock:
             if name in self._seen and self._seen[name] > now:
@@ -151,7 +153,7 @@ def _bad(what: str) -> Problem:
 
 
 def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(), wanted.encode())
+    return hmac.compare_digest(given.encode(errors="replace"), wanted.encode())
 
 
 def _base64url(value: bytes) -> str:

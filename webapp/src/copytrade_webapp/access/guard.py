@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hmac
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flask import Flask, Request, Response, current_app, g, request
+from flask import Flask, Response, current_app, g, request
 
 from ..hub import REVOKED
 from ..problems import Problem
@@ -32,7 +32,9 @@ STREAM = f"{API}/stream"
 OPEN_CALLS = frozenset({("GET", f"{API}/session"), ("POST", f"{API}/session"), ("DELETE", f"{API}/session")})
 # With a session and a key, before the device is approved.
 BEFORE_APPROVAL = frozenset({("POST", f"{API}/devices/enrol"), ("POST", f"{API}/devices/token")})
-HEALTH = frozenset({"/livez", "/readyz", "/metrics", "/api/status"})
+ALIVE = frozenset({"/livez", "/readyz"})  # asked under any name: by load balancers, by address
+HEALTH = frozenset({"/metrics", "/api/status"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FRESH_SEC = 30 * 60
 
@@ -46,6 +48,7 @@ class Principal:
     token_id: str
     session_id: str = ""
     proved_ms: int = 0
+    bound_to: str = ""  # the device that the session was last used on
     device: Device | None = None
 
     @property
@@ -68,7 +71,7 @@ class Access:
         self.store: PanelStore = panel.store
         self.panel = panel
         secret = PanelSecret(panel.settings.jwt_secret, panel.settings.data_dir / "panel.key")
-        self.proofs = DeviceProofs(secret)
+        self.proofs = DeviceProofs(secret, panel.store.clock)
         self._csrf_key = secret.key("csrf")
         self.once = Once()
         self.limits = RateLimits()
@@ -122,8 +125,12 @@ class Access:
 
     def end_streams(self, *labels: str) -> None:
         """Close the live streams of whoever was shut out: a session, a token or a device, as in `Principal.label`."""
-        wanted = set(labels)
-        self.panel.hub.close_where(lambda viewer: bool(wanted & set(viewer.label.split("/"))), REVOKED, "revoked")
+
+        def is_chosen(label: str) -> bool:
+            return not set(labels).isdisjoint(label.split("/"))
+
+        self.panel.tickets.drop_where(is_chosen)
+        self.panel.hub.close_where(lambda viewer: is_chosen(viewer.label), REVOKED, "revoked")
 
     def urls(self) -> frozenset[str]:
         """Return the addresses by which the present call may be known to a browser."""
@@ -149,12 +156,12 @@ def init_access(app: Flask, panel: Panel) -> None:
     @app.before_request
     def check() -> Response | None:
         path = request.path
-        if path in HEALTH:
+        if path in ALIVE or (path in HEALTH and _is_loopback(request.host)):
             return None
         if request.host not in allowed_hosts(panel.settings):
             # A name that somebody else pointed here would be a page of his with our answers.
             raise Problem(421, "wrong_host", f"the panel is at {panel.settings.url}")
-        if not path.startswith("/api/") or path == STREAM:
+        if path in HEALTH or not path.startswith("/api/") or path == STREAM:
             return None
         g.principal = None
         if _is_change() and (origin := request.headers.get("Origin")) is not None:
@@ -167,7 +174,8 @@ def init_access(app: Flask, panel: Panel) -> None:
 
     @app.after_request
     def give_nonce(response: Response) -> Response:
-        if access.is_whitelist and request.path.startswith("/api/"):
+        # In the open mode, too: devices are registered before only they get in.
+        if request.path.startswith(f"{API}/"):
             response.headers["DPoP-Nonce"] = access.proofs.nonce()
         return response
 
@@ -194,6 +202,11 @@ def require_fresh() -> None:
         raise Problem(403, "reauthenticate", "show the access token again: it was last shown more than 30 minutes ago")
 
 
+def _is_loopback(host: str) -> bool:
+    """Whether a ``Host`` names this machine: no name server can make it name another."""
+    return host.rpartition(":")[0] in LOOPBACK or host in LOOPBACK
+
+
 def _is_change() -> bool:
     return request.method not in SAFE
 
@@ -213,13 +226,14 @@ def _who(access: Access) -> Principal:
     if session is None:
         raise Problem(401, "login_required", "log in first, or show an access token")
     if _is_change():
-        _check_page(access, session, request)
+        check_page(access, session)
     return Principal(
         kind="session",
         name=session.token_name,
         token_id=session.token_id,
         session_id=session.id,
         proved_ms=session.proved_ms,
+        bound_to=session.device_id,
     )
 
 
@@ -232,8 +246,11 @@ def _by_token(access: Access, secret: str) -> Principal:
     return Principal(kind="token", name=token.name, token_id=token.id)
 
 
-def _check_page(access: Access, session: Session, request: Request) -> None:
-    """Take a change in a session from our own page alone: a cookie comes along by itself, these two do not."""
+def check_page(access: Access, session: Session) -> None:
+    """Take a change in a session from our own page alone: a cookie comes along by itself, these two do not.
+
+    :raises Problem: 403.
+    """
     origin = request.headers.get("Origin")
     if origin is None:
         raise Problem(403, "wrong_origin", "a change in a session must say which page it comes from")
@@ -257,14 +274,9 @@ def _with_device(access: Access, asker: Principal) -> Principal:
     if device.state is DeviceState.REVOKED:
         raise Problem(403, "device_revoked", "this device was revoked")
     access.store.saw_device(device, access.address)
-    return Principal(
-        kind=asker.kind,
-        name=asker.name,
-        token_id=asker.token_id,
-        session_id=asker.session_id,
-        proved_ms=asker.proved_ms,
-        device=device,
-    )
+    if asker.session_id and asker.bound_to != device.id:
+        access.store.bind_session(asker.session_id, device.id)
+    return replace(asker, device=device, bound_to=device.id)
 
 
 def _certificate_device(access: Access) -> Device | None:

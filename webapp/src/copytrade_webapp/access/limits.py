@@ -13,6 +13,7 @@ from ..problems import Problem
 LOGINS = "10 per minute; 100 per hour"  # that failed
 ENROLMENTS = "10 per minute; 60 per hour"
 TICKETS = "60 per minute"
+DEVICE_TOKENS = "60 per minute"
 
 
 class RateLimits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -21,7 +22,7 @@ WAIT_SEC = 120  # as long as the engine may take
 @dataclass(slots=True)
 class _Answer:
     until: float
-    request: tuple[str, str, bytes]
+    request: tuple[str, str, bytes]  # of the body only what tells it apart: it may hold keys
     done: threading.Event = field(default_factory=threading.Event)
     status: int = 0
     headers: tuple[tuple[str, str], ...] = ()
@@ -48,7 +49,7 @@ class Once:
             raise Problem(400, "bad_request", f"{HEADER} is too long, or no plain text")
         asker = g.principal
         key = (asker.session_id or asker.token_id, name)
-        this = (request.method, request.full_path, request.get_data(cache=True))
+        this = (request.method, request.full_path, hashlib.sha256(request.get_data(cache=True)).digest())
         now = time.monotonic()
         with self._lock:
             self._forget(now)

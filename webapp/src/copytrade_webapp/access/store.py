@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from copytrade_core.clock import Clock
-from copytrade_core.errors import ConfigError, NotFound
+from copytrade_core.errors import ConfigError, Conflict, NotFound
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_SEC = 5
@@ -151,7 +151,7 @@ class PanelStore:
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         """:raises ConfigError: it cannot be opened, or is of a newer version."""
-        self._clock = clock or Clock()
+        self.clock = clock or Clock()
         try:
             # Made by us first, so that there is no moment in which others could read it.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -187,7 +187,7 @@ class PanelStore:
         self._engine.dispose()
 
     def now_ms(self) -> int:
-        return self._clock.wall_ms()
+        return self.clock.wall_ms()
 
     # --- tokens ---
 
@@ -326,9 +326,9 @@ class PanelStore:
     # --- devices ---
 
     def add_device(self, kind: DeviceKind, name: str, thumbprint: str, *, approved_by: str = "") -> Device:
-        """Register a device; PENDING unless *approved_by* says who vouches for it.
+        """Register a device; PENDING unless *approved_by* says who vouches for it. One that is known stays as it is.
 
-        :raises ConfigError: too many wait for approval already.
+        :raises Conflict: too many wait for approval already.
         """
         now = self.now_ms()
         row = {
@@ -342,11 +342,14 @@ class PanelStore:
             "approved_by": approved_by,
         }
         with self._engine.begin() as connection:
+            known = connection.execute(select(devices).where(devices.c.thumbprint == thumbprint)).first()
+            if known is not None:
+                return _device(known)  # a page that has just opened asks many things at once
             pending = connection.execute(
                 select(func.count()).select_from(devices).where(devices.c.state == DeviceState.PENDING)
             ).scalar()
             if not approved_by and (pending or 0) >= MOST_PENDING:
-                raise ConfigError("too many devices wait for approval: approve or revoke some first")
+                raise Conflict("too many devices wait for approval: approve or revoke some first")
             connection.execute(devices.insert(), row)
             found = connection.execute(select(devices).where(devices.c.id == row["id"])).one()
         return _device(found)
@@ -371,19 +374,24 @@ class PanelStore:
     def approve_device(self, device_id: str, by: str) -> Device:
         """Let a pending device in. :raises NotFound: there is none that waits."""
         values = {"state": DeviceState.APPROVED.value, "approved_ms": self.now_ms(), "approved_by": by}
-        self._change_device(device_id, (DeviceState.PENDING,), values, "waits for approval")
+        with self._engine.begin() as connection:
+            self._change_device(device_id, (DeviceState.PENDING,), values, "waits for approval", connection)
         return self.get_device(device_id)
 
     def rename_device(self, device_id: str, name: str) -> Device:
         """:raises NotFound: there is none in force."""
-        self._change_device(device_id, (DeviceState.PENDING, DeviceState.APPROVED), {"name": name}, "is in force")
+        states = (DeviceState.PENDING, DeviceState.APPROVED)
+        with self._engine.begin() as connection:
+            self._change_device(device_id, states, {"name": name}, "is in force", connection)
         return self.get_device(device_id)
 
     def revoke_device(self, device_id: str) -> list[str]:
         """Shut a device out for good and end its sessions; return their ids. :raises NotFound: there is none."""
         values = {"state": DeviceState.REVOKED.value}
-        self._change_device(device_id, (DeviceState.PENDING, DeviceState.APPROVED), values, "is in force")
         with self._engine.begin() as connection:
+            self._change_device(
+                device_id, (DeviceState.PENDING, DeviceState.APPROVED), values, "is in force", connection
+            )
             return _end_sessions(connection, sessions.c.device_id == device_id)
 
     def saw_device(self, device: Device, address: str) -> None:
@@ -395,20 +403,21 @@ class PanelStore:
                     devices.update().where(devices.c.id == device.id).values(last_used_ms=now, last_address=address)
                 )
 
+    @staticmethod
     def _change_device(
-        self, device_id: str, states: Sequence[DeviceState], values: Mapping[str, Any], wanted: str
+        device_id: str, states: Sequence[DeviceState], values: Mapping[str, Any], wanted: str, connection: Connection
     ) -> None:
-        with self._engine.begin() as connection:
-            done = connection.execute(
-                devices.update().where(devices.c.id == device_id, devices.c.state.in_(states)).values(**values)
-            )
+        done = connection.execute(
+            devices.update().where(devices.c.id == device_id, devices.c.state.in_(states)).values(**values)
+        )
         if done.rowcount != 1:
             raise NotFound(f"there is no device {device_id} that {wanted}", field="id")
 
     # --- whether somebody may go on ---
 
-    def in_force(self, label: str) -> bool:
+    def in_force(self, label: str, idle_sec: int, absolute_sec: int) -> bool:
         """Whether token, session and device of a live stream's label (``session:1/device:2``) are still good."""
+        now = self.now_ms()
         with self._engine.connect() as connection:
             for part in label.split("/"):
                 what, _, which = part.partition(":")
@@ -416,7 +425,12 @@ class PanelStore:
                     "token": select(tokens.c.id).where(tokens.c.id == which, tokens.c.revoked_ms.is_(None)),
                     "session": select(sessions.c.id)
                     .join(tokens, tokens.c.id == sessions.c.token_id)
-                    .where(sessions.c.id == which, tokens.c.revoked_ms.is_(None)),
+                    .where(
+                        sessions.c.id == which,
+                        tokens.c.revoked_ms.is_(None),
+                        sessions.c.seen_ms >= now - idle_sec * MS_PER_SEC,
+                        sessions.c.created_ms >= now - absolute_sec * MS_PER_SEC,
+                    ),
                     "device": select(devices.c.id).where(
                         devices.c.id == which, devices.c.state == DeviceState.APPROVED
                     ),

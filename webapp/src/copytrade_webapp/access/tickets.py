@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import threading
 import time
+from collections.abc import Callable
 
 LIFE_SEC = 15
 MOST = 1000
@@ -28,6 +29,11 @@ class Tickets:
                 del self._open[min(self._open, key=lambda each: self._open[each][0])]
             self._open[_hash(ticket)] = (now + LIFE_SEC, label, origin)
         return ticket
+
+    def drop_where(self, chosen: Callable[[str], bool]) -> None:
+        """Forget the tickets of those whose label is chosen: they were shut out before they came."""
+        with self._lock:
+            self._open = {each: held for each, held in self._open.items() if not chosen(held[1])}
 
     def redeem(self, ticket: str, origin: str) -> str | None:
         """Return whom the ticket was issued to; ``None``: it is no good (any more). It is used up either way."""

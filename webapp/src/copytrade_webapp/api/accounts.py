@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 
 from copytrade_core.views import AccountView, VerifyView, account_json, warnings_json
 
-from ..access.guard import require_fresh
+from ..access.guard import access_of, require_fresh
 from ..panel import panel_of
 from ..schemas import trading as schema
 from .answers import answer, assets, engine
@@ -44,6 +44,7 @@ def add_account(given: dict[str, Any]) -> Response:
     """Store a follower, encrypted, and verify its key at once; `account` says what the exchange answered."""
     require_fresh()
     view = engine().add_account(given["name"], given["exchange"], given["env"], given["credentials"])
+    access_of().note("account_added", view.name)
     return answer({"id": view.id, "status": "CREATED", "account": row(view)}, 201)
 
 
@@ -64,7 +65,9 @@ def change_account(given: dict[str, Any], account_id: str) -> Response:
     credentials = given.get("credentials")
     if credentials is not None:
         require_fresh()
-    return answer(row(engine().update_account(account_id, given["version"], given.get("name"), credentials)))
+    view = engine().update_account(account_id, given["version"], given.get("name"), credentials)
+    access_of().note("account_changed" if credentials is None else "account_key_changed", view.name)
+    return answer(row(view))
 
 
 @blueprint.delete("/<account_id>")
@@ -73,7 +76,9 @@ def change_account(given: dict[str, Any], account_id: str) -> Response:
 def remove_account(account_id: str) -> Response:
     """Forget an account and its key; what it has in flight is still settled."""
     require_fresh()
+    name = engine().get_account(account_id).name
     engine().remove_account(account_id)
+    access_of().note("account_removed", name)
     return answer({"id": account_id})
 
 
@@ -82,7 +87,9 @@ def remove_account(account_id: str) -> Response:
 @blueprint.response(200, schema.AccountRow)
 def pause_account(account_id: str) -> Response:
     """Copy nothing more to this account; answers when no new order of it can leave."""
-    return answer(row(engine().pause_account(account_id)))
+    view = engine().pause_account(account_id)
+    access_of().note("account_paused", view.name)
+    return answer(row(view))
 
 
 @blueprint.post("/<account_id>/resume")
@@ -90,7 +97,9 @@ def pause_account(account_id: str) -> Response:
 @blueprint.response(200, schema.AccountRow)
 def resume_account(account_id: str) -> Response:
     """Copy to this account again, from what the leader places after this."""
-    return answer(row(engine().resume_account(account_id)))
+    view = engine().resume_account(account_id)
+    access_of().note("account_resumed", view.name)
+    return answer(row(view))
 
 
 @blueprint.post("/<account_id>/verify")
@@ -104,6 +113,7 @@ def verify_account(account_id: str) -> Response:
     try:
         return answer(verified(waiting.result(VERIFY_SEC)))
     except TooLate:
+        waiting.cancel()  # where it has not begun yet
         message = "the exchange has not answered yet; the account shows what it says once it does"
         return answer({"ok": False, "error": {"kind": "no_answer", "message": message}})
 

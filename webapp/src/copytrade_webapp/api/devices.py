@@ -10,7 +10,7 @@ from copytrade_core.clock import wall_text
 
 from ..access.dpop import TOKEN_SEC
 from ..access.guard import access_of, principal, require_fresh
-from ..access.limits import ENROLMENTS
+from ..access.limits import DEVICE_TOKENS, ENROLMENTS
 from ..access.store import Device, DeviceKind, DeviceState
 from ..problems import Problem
 from ..schemas.access import DeviceName, DeviceRow, DeviceRows, DeviceToken, Enrolled, Enrolment
@@ -37,20 +37,20 @@ def enrol(given: dict[str, str]) -> Any:
     access, asker = access_of(), principal()
     access.limits.take("enrol", access.address, ENROLMENTS)
     thumbprint = access.proof()
-    by = ""
-    if code := given.get("code"):
-        if not access.store.use_code("enrolment", code):
-            raise Problem(422, "code_invalid", "this device code was used before, or is none", field="code")
-        by = "device code"
     device = access.store.find_device(thumbprint)
     if device is not None and device.state is DeviceState.REVOKED:
         raise Problem(
             409, "device_revoked", "this device was revoked: clear the site's data in the browser to enrol anew"
         )
+    by = ""
+    if code := given.get("code"):
+        if not access.store.use_code("enrolment", code):
+            raise Problem(422, "code_invalid", "this device code was used before, or is none", field="code")
+        by = "device code"
     if device is None:
         device = access.store.add_device(DeviceKind.WEBCRYPTO, given["name"], thumbprint, approved_by=by)
         access.note("device_enrolled", device.name)
-    elif by and device.state is DeviceState.PENDING:
+    if by and device.state is DeviceState.PENDING:
         device = access.store.approve_device(device.id, by)
     if asker.session_id:
         access.store.bind_session(asker.session_id, device.id)
@@ -63,6 +63,8 @@ def enrol(given: dict[str, str]) -> Any:
 def issue_token() -> Any:
     """Exchange this browser's proof for a token that its next calls show, for five minutes."""
     access, asker = access_of(), principal()
+    # Each proof is remembered, also that of a key that nobody registered.
+    access.limits.take("device token", asker.label, DEVICE_TOKENS)
     thumbprint = access.proof()
     device = access.store.find_device(thumbprint)
     if device is None:

@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 from copytrade_core.errors import AuthenticationFailed, ExchangeError
 from copytrade_core.views import leader_json
 
-from ..access.guard import require_fresh
+from ..access.guard import access_of, require_fresh
 from ..schemas import trading as schema
 from .answers import answer, engine
 from .documents import BODY, ENGINE, problems
@@ -40,6 +40,7 @@ def set_leader(given: dict[str, Any]) -> Response:
         view = engine().set_leader(given["exchange"], given["env"], given["credentials"] or None)
     except (AuthenticationFailed, ExchangeError) as error:
         return answer({"listening": False, "leader": None, "error": {"kind": error.kind, "message": error.message}})
+    access_of().note("leader_set", f"{view.exchange} {view.env}")
     shape: dict[str, Any] = {"listening": view.connected, "leader": leader_json(view)}
     if not view.connected:
         kind, message = view.error_kind or "not_heard", view.error or "its events are not heard yet"

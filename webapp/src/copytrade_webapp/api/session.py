@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import g, make_response, request
+from flask import make_response
 from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 
 from copytrade_core.clock import wall_text
 
-from ..access.guard import FRESH_SEC, access_of, principal
+from ..access.guard import FRESH_SEC, access_of, check_page, principal
 from ..access.limits import LOGINS
 from ..access.store import Session
 from ..problems import Problem
@@ -85,10 +85,7 @@ def log_out() -> ResponseReturnValue:
     access = access_of()
     session = access.session()
     if session is not None:
-        origin = request.headers.get("Origin")
-        if origin is None:
-            raise Problem(403, "wrong_origin", "a change in a session must say which page it comes from")
-        g.principal = None
+        check_page(access, session)
         access.store.end_session(session.id)
         access.end_streams(f"session:{session.id}")
         access.note("logout", who=session.token_name)
