@@ -160,7 +160,10 @@ def drill(seed: int | None, rounds: int | None, minutes: float, as_json: bool, k
         try:
             run.set_up()
             while (rounds is None or run.rounds < rounds) and time.monotonic() < until:
-                run.round()
+                try:
+                    run.round()
+                except CopytradeError as error:  # an engine that does not come back, or never settles, is a finding
+                    run.found.append(f"round {run.rounds}: {error.message}")
                 if run.found:
                     break  # what comes after a fault proves nothing
             run.look_for_secrets()
@@ -690,7 +693,7 @@ class Drill:
                 return
             pause.wait(0.3)
         why = f": {last[0].message}" if last else f": {self._state()}"
-        raise ConfigError(f"round {self.rounds}: {what} within {seconds:.0f} s{why}")
+        raise ConfigError(f"{what} within {seconds:.0f} s{why}")
 
     def _state(self) -> str:
         """What stands in the way, for whoever looks into it."""
