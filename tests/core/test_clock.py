@@ -117,12 +117,11 @@ def test_after_a_jump_the_clock_is_unknown_until_two_measurements_agree(clock, s
     assert exchange_clock.was_measured
 
     assert exchange_clock.measure(server.time) == pytest.approx(0, abs=1)
-    clock.advance(max(0, -jump_ms) / 1000 + 0.001)  # put back, it is held until it is where it was
     assert exchange_clock.is_known
     assert exchange_clock.now_ms() == int(server.true_ms())
 
 
-def test_a_clock_that_was_put_back_is_unknown_until_it_is_where_it_was(clock, server):
+def test_a_clock_that_was_put_back_passes_a_time_twice_and_is_counted(clock, server):
     exchange_clock = ExchangeClock(clock)
     exchange_clock.measure(server.time)
     before_ms = exchange_clock.now_ms()
@@ -130,15 +129,25 @@ def test_a_clock_that_was_put_back_is_unknown_until_it_is_where_it_was(clock, se
     server.ahead_ms -= 1200
     exchange_clock.measure(server.time)
 
-    assert not exchange_clock.is_known
-    assert exchange_clock.passed_twice(before_ms - 500)
-    clock.advance(1.1)
-    exchange_clock.measure(server.time)
-    assert not exchange_clock.is_known
-    clock.advance(0.2)
     assert exchange_clock.is_known
+    assert exchange_clock.put_back == 1
+    assert exchange_clock.passed_twice(before_ms - 500)
+    clock.advance(1.3)
     assert exchange_clock.passed_twice(before_ms - 500)  # what it stamped so stays without an order
     assert not exchange_clock.passed_twice(exchange_clock.now_ms())
+
+
+def test_a_stamp_from_before_it_was_put_back_is_not_after_now(clock, server):
+    exchange_clock = ExchangeClock(clock)
+    exchange_clock.measure(server.time)
+    stamp_ms = exchange_clock.now_ms()
+
+    server.ahead_ms -= 1200
+    exchange_clock.measure(server.time)
+
+    assert exchange_clock.not_after_now(stamp_ms) == exchange_clock.now_ms()
+    assert exchange_clock.not_after_now(exchange_clock.now_ms() + 100) == exchange_clock.now_ms() + 100
+    assert exchange_clock.not_after_now(5) == 5
 
 
 def test_a_clock_that_was_put_forward_passes_no_time_twice(clock, server):
@@ -149,6 +158,7 @@ def test_a_clock_that_was_put_forward_passes_no_time_twice(clock, server):
     exchange_clock.measure(server.time)
 
     assert exchange_clock.is_known
+    assert exchange_clock.put_back == 0
     assert not exchange_clock.passed_twice(exchange_clock.now_ms())
 
 
@@ -163,6 +173,7 @@ def test_what_one_wrong_measurement_said_is_not_gone_back_from(clock, server):
     exchange_clock.measure(server.time)
 
     assert exchange_clock.is_known
+    assert exchange_clock.put_back == 0
 
 
 def test_a_clock_that_jumps_back_and_forth_stays_unknown(clock, server):
@@ -186,7 +197,6 @@ def test_a_small_jump_is_told_and_followed(clock, server, jump_ms):
     server.ahead_ms += jump_ms
 
     assert exchange_clock.measure(server.time) == pytest.approx(abs(jump_ms), abs=0.01)
-    clock.advance(max(0, -jump_ms) / 1000 + 0.001)  # put back, it is held until it is where it was
     assert exchange_clock.is_known
     assert exchange_clock.now_ms() == int(server.true_ms())
 

@@ -25,7 +25,7 @@ def test_after_a_clock_was_put_back_shares_and_sizes_are_right_again(tmp_path, b
         sims.call(lambda: sims.world.set_skew("binance", -back_ms))
         # It is noticed when an order is refused for its timestamp, or at the next measurement.
         meanwhile = [setup.leader_buys("1000"), setup.leader_sells("0.01")]
-        until(lambda: any("clock" in halt.kind for halt in trader.status().halts), 90)
+        until(lambda: any(event.data.get("what") == "clock_jumped" for event in trader.list_feed(limit=1000)), 90)
         until(lambda: not trader.status().halts and trader.status().leader.connected, 30)
         until(lambda: not any(gap.is_open for gap in trader.list_gaps(5)), 60)
 

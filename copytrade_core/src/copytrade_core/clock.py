@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from .errors import ClockSkewed
 
 NS_PER_MS = 1_000_000
+STAMP_AHEAD_MS = 250  # an exchange's stamps may be ahead of our measurement of its clock by so much
 NS_PER_SEC = 1_000_000_000
 
 
@@ -58,20 +59,23 @@ class ExchangeClock:
 
     @property
     def is_known(self) -> bool:
-        """Whether timestamps may be made: the offset was measured lately, did not jump, and no time comes again."""
+        """Whether timestamps may be made: the offset was measured lately and did not jump."""
         with self._lock:
             if self._offset_ms is None or not self._stable:
                 return False
-            now_ns = self._clock.monotonic_ns()
-            if now_ns / NS_PER_MS + self._offset_ms <= self._twice_ms[1]:
-                return False
-            return now_ns - self._measured_ns < self.MAX_AGE_SEC * NS_PER_SEC
+            return self._clock.monotonic_ns() - self._measured_ns < self.MAX_AGE_SEC * NS_PER_SEC
 
     @property
     def put_back(self) -> int:
         """How often the exchange's clock was found to have been put back."""
         with self._lock:
             return self._put_back
+
+    def not_after_now(self, time_ms: int) -> int:
+        """Return *time_ms*, or the time now where that is later: a stamp from before the clock was put back."""
+        if not self.is_known or time_ms <= self.latest_ms() + STAMP_AHEAD_MS:
+            return time_ms
+        return self.now_ms()
 
     def passed_twice(self, time_ms: int) -> bool:
         """Whether *time_ms* may have come twice at the exchange: what it stamped so cannot be put in order."""
@@ -114,8 +118,8 @@ class ExchangeClock:
         """Measure the offset anew, best of *probes* by round trip; return the jump in milliseconds.
 
         The first measurement is no jump. A jump beyond ``JUMP_HALT_MS`` makes the clock unknown until the
-        next measurement agrees with this one; one back, until the time from before it is reached again, because
-        until then what the exchange says later bears an earlier stamp.
+        next measurement agrees with this one. One back is counted (`put_back`): for a while what the exchange says
+        later bears an earlier stamp.
 
         :param read_server_ms: asks the exchange for its time; may raise an `ExchangeError`.
         """

@@ -791,7 +791,7 @@ class CopyTrader(TraderApi):
         self._halts.begin("journal", error.message, "a restart of the engine, once the disk is in order")
 
     def _clock_put_back(self, opened: OpenExchange, leads: bool) -> None:
-        """Hold the leader's orders at once, and have all figures read anew when time goes on where it was."""
+        """Have all figures of an exchange read anew: none from before has an order with those that come now."""
         if leads and self._watcher is not None:
             self._watcher.clock_put_back()
         if opened.clock.is_known:

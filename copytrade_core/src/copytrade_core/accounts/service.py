@@ -346,7 +346,7 @@ class AccountService:
                 if (known := self._followers.get(follower.id)) is not None:
                     self._followers[follower.id] = replace(known, not_verified=f"not verified yet: {error.message}")
             return VerifyView(ok=False, error_kind=error.kind, error=error.message)
-        self._book.state(follower.id, check.balances)
+        self._stated(follower, check.balances)
         # By the vault: what was disabled while the exchange was being asked is lifted, too.
         was_shut = AccountState.DISABLED in (follower.state, state_of(self._vault.account(follower.id)))
         # What the leader placed while the exchange refused this account is not made up for.
@@ -428,10 +428,15 @@ class AccountService:
         """Read an account's balances now, before all polling. :raises ExchangeError: they could not be had."""
         follower = self.find(account_id)
         try:
-            self._book.state(account_id, follower.connector.balances(urgent=urgent))
+            self._stated(follower, follower.connector.balances(urgent=urgent))
         except AuthenticationFailed as error:
             self.disable(account_id, error.kind, error.message)
             raise
+
+    def _stated(self, follower: Follower, snapshot: BalanceSnapshot) -> None:
+        # A figure that nothing changed bears the stamp of its last change: the clock may have been put back since.
+        time_ms = follower.opened.clock.not_after_now(snapshot.time_ms)
+        self._book.state(follower.id, replace(snapshot, time_ms=time_ms))
 
     def read_soon(self, account_id: AccountId) -> None:
         """Read an account's balances in the background; a failure is left to the next poll."""

@@ -292,8 +292,7 @@ class GapRecovery:
     def clock_put_back(self) -> None:
         """The exchange's clock was put back: what it says now bears earlier stamps than what it said before.
 
-        Orders are held back until its time is where it was; then orders and balances are read, and all earlier figures
-        forgotten.
+        Orders are held back until orders and balances were read, and all earlier figures forgotten.
         """
         self._begins_anew = True
         self._lost(CLOCK_PUT_BACK)

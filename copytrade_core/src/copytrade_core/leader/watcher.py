@@ -150,6 +150,7 @@ class LeaderWatcher:
         self._seen_set: set[str] = set()
         self._delta_numbers = itertools.count()
         self._newest = Moment(0)  # of the executions told by the stream
+        self._begun_ns = 0  # since when the ledger's figures have one order
         self._decided_before: set[tuple[str, int]] = set()
         self._asked_for: set[Any] = set()
         self._is_reading_soon = False
@@ -198,7 +199,7 @@ class LeaderWatcher:
         self._connector.close()
 
     def clock_put_back(self) -> None:
-        """The exchange's clock was put back: hold orders back, and begin anew once its time is where it was."""
+        """The exchange's clock was put back: hold orders back, and begin anew."""
         self._mailbox.post(self._gaps.clock_put_back)
 
     def now_ms(self) -> int | None:
@@ -302,6 +303,7 @@ class LeaderWatcher:
         self._frames.append((stream, frame))
 
     def begin_anew(self) -> None:
+        self._begun_ns = self._clock.monotonic_ns()
         self._ledger.forget_all()
         # What REST says may be what it said before: it is taken in all the same.
         read = f"{self.leader.label}:{BalanceSource.READ}:"
@@ -499,7 +501,8 @@ class LeaderWatcher:
             return Decision(state=LeaderOrderState.IGNORED, reason_kind="copying_stopped", reason=reason)
         asset = self._symbol.quote if order.side is Side.BUY else self._symbol.base
         estimates = self._estimates(order)
-        if any(map(self.opened.clock.passed_twice, (order.created_ms, order.last.time_ms))):
+        stamps = (order.created_ms, order.last.time_ms)
+        if order.first_heard_ns < self._begun_ns and any(map(self.opened.clock.passed_twice, stamps)):
             return self._undecided(order, asset, estimates, "the exchange's clock was put back when it was placed")
         waited_ns = self._clock.monotonic_ns() - pending.since_ns
         if estimates.undone is None and waited_ns < CROSS_CHECK_WAIT_SEC * NS_PER_SEC:
@@ -664,6 +667,7 @@ class LeaderWatcher:
             self._progress(progress)
 
     def take_snapshot(self, snapshot: BalanceSnapshot) -> None:
+        snapshot = replace(snapshot, time_ms=self.opened.clock.not_after_now(snapshot.time_ms))
         key = self._key(snapshot)
         if key in self._seen_set:
             return
