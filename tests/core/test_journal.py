@@ -413,6 +413,15 @@ def test_a_flipped_bit_in_the_structure_is_refused(opened, path, offset):
         opened(path)
 
 
+def test_a_name_that_is_no_text_any_more_is_refused_in_words(opened, path):
+    whole = bytearray(filled(opened, path))
+    whole[whole.index(b"copies_by_state")] ^= 0x80
+    path.write_bytes(whole)
+
+    with pytest.raises(JournalError, match="damaged"):
+        opened(path)
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_whatever_bit_is_flipped_nothing_but_a_plain_refusal_comes_out(opened, path, position, bit):

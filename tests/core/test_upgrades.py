@@ -25,7 +25,7 @@ from memory_exchange import MASTER_KEY, MemoryExchange, closed_book, engine, unt
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "upgrades"
 # In the order in which they came; each entry says which version its journals bear.
-EARLIER = {"first": "1", "decisions": "1", "gapless": "2"}
+EARLIER = {"first": "1", "decisions": "1", "gapless": "2", "slow_lists": "3"}
 
 
 @pytest.fixture(params=EARLIER)

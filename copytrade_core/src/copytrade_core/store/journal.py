@@ -193,6 +193,9 @@ class Journal:
                 else:
                     connection.execute(table.update().where(table.c.key == "owner_epoch").values(value=epoch))
                 return epoch
+        except UnicodeDecodeError:
+            # SQLite names what is damaged, and the name is damaged, too.
+            raise JournalError("the journal is damaged; restore it from a backup before trading") from None
         except SQLAlchemyError as error:
             cause = str(getattr(error, "orig", "") or type(error).__name__)
             raise JournalError(

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from ..errors import JournalError
 
-VERSION = 3
+VERSION = 4
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
@@ -165,7 +165,8 @@ copies = Table(
     Column("updated_wall_ms", BigInteger, nullable=False),
     UniqueConstraint("leader_order_id", "account_id", "ordinal", name="one_copy_per_follower"),
     Index("copies_by_account", "account_id", "leader_order_id"),
-    Index("copies_by_state", "state"),
+    # Counts and newest rows of a state, without a look at the rows themselves: there may be millions.
+    Index("copies_by_state", "state", "leader_order_id"),
 )
 
 attempts = Table(
@@ -311,8 +312,14 @@ def _journal_gaps(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX leader_orders_by_gap ON leader_orders (gap_id)")
 
 
+def _order_states_by_age(connection: Connection) -> None:
+    """Version 4: the copies of a state are indexed by their leader order."""
+    connection.exec_driver_sql("DROP INDEX copies_by_state")
+    connection.exec_driver_sql("CREATE INDEX copies_by_state ON copies (state, leader_order_id)")
+
+
 # The step at index i brings version i + 1 to version i + 2, inside one transaction, without foreign keys being held.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_let_people_decide, _journal_gaps)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_let_people_decide, _journal_gaps, _order_states_by_age)
 
 
 def prepare(connection: Connection) -> None:
