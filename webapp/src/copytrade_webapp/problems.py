@@ -34,6 +34,8 @@ _STATUS: dict[type[errors.CopytradeError], int] = {
 }
 # What a form can mend is shown beside the field, whatever class it came as.
 _UNPROCESSABLE = frozenset({"duplicate_key", "duplicate_name", "leader_key", "other_account", "duplicate_account"})
+# The fields that errors are about which know nothing of fields.
+_FIELDS = {"unknown_exchange": "exchange", "unknown_environment": "env"}
 _KINDS = {
     400: "bad_request",
     401: "login_required",
@@ -93,7 +95,8 @@ def _from_core(error: errors.CopytradeError) -> Response:
         more["retry_after_sec"] = error.retry_after_sec
     if isinstance(error, errors.EngineNotRunning) and (link := g.get("engine_link")) is not None:
         more["since"] = link.state.since
-    return problem_response(status, error.kind, error.message, field=getattr(error, "field", ""), **more)
+    field = getattr(error, "field", "") or _FIELDS.get(error.kind, "")
+    return problem_response(status, error.kind, error.message, field=field, **more)
 
 
 def _from_marshmallow(error: ValidationError) -> Response:
@@ -103,8 +106,8 @@ def _from_marshmallow(error: ValidationError) -> Response:
 def validation_problem(messages: dict[str, Any]) -> Response:
     """Return 422 with every wrong field; marshmallow nests them by location or index."""
     fields = list(_flatten(messages))
-    detail = "; ".join(f"{row['field']}: {row['detail']}" for row in fields) or "the request cannot be understood"
-    return problem_response(422, "invalid", detail, errors=fields)
+    detail = "; ".join(f"{row['field']}: {row['detail']}".removeprefix(": ") for row in fields)
+    return problem_response(422, "invalid", detail or "the request cannot be understood", errors=fields)
 
 
 def _flatten(messages: Any, path: tuple[str, ...] = ()) -> Any:
@@ -114,7 +117,8 @@ def _flatten(messages: Any, path: tuple[str, ...] = ()) -> Any:
             yield from _flatten(inner, path if skip else (*path, str(name)))
     else:
         for text in messages if isinstance(messages, list) else [messages]:
-            yield {"field": ".".join(path).replace("_schema", ""), "kind": "invalid", "detail": str(text)}
+            field = ".".join(name for name in path if name != "_schema")
+            yield {"field": field, "kind": "invalid", "detail": str(text)}
 
 
 def from_http(error: HTTPException) -> Response:

@@ -6,7 +6,6 @@ from concurrent.futures import TimeoutError as TooLate
 from typing import Any
 
 from flask import Response
-from flask_smorest import Blueprint
 
 from copytrade_core.views import AccountView, VerifyView, account_json, warnings_json
 
@@ -14,6 +13,7 @@ from ..access.guard import access_of, require_fresh
 from ..panel import panel_of
 from ..schemas import trading as schema
 from .answers import answer, assets, engine
+from .calls import Blueprint
 from .documents import BODY, ENGINE, problems
 
 blueprint = Blueprint("accounts", __name__, url_prefix="/accounts", description="Follower accounts")

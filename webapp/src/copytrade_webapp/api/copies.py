@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response
-from flask_smorest import Blueprint
 
 from copytrade_core.views import copy_json, preview_json
 
 from ..access.guard import access_of, principal
 from ..schemas import trading as schema
 from .answers import answer, engine
+from .calls import Blueprint
 from .documents import BODY, ENGINE, problems
 
 blueprint = Blueprint("copies", __name__, url_prefix="/copies", description="Copies")

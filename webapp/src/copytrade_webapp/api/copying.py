@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from flask import Response
-from flask_smorest import Blueprint
 
 from ..access.guard import access_of, require_fresh
 from ..schemas import trading as schema
 from .answers import answer, engine
+from .calls import Blueprint
 from .documents import ENGINE, problems
 
 blueprint = Blueprint("copying", __name__, url_prefix="/copy", description="Starting and stopping")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_smorest import Blueprint
-
 from copytrade_core.clock import wall_text
 
 from ..access.dpop import TOKEN_SEC
@@ -14,6 +12,7 @@ from ..access.limits import DEVICE_TOKENS, ENROLMENTS
 from ..access.store import Device, DeviceKind, DeviceState
 from ..problems import Problem
 from ..schemas.access import DeviceName, DeviceRow, DeviceRows, DeviceToken, Enrolled, Enrolment
+from .calls import Blueprint
 from .documents import BODY, problems
 
 blueprint = Blueprint("devices", __name__, url_prefix="/devices", description="Registered devices")

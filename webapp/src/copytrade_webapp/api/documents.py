@@ -29,6 +29,7 @@ _WORDS = {
     503: "the engine, or the exchange, is not there now",
 }
 BODY = (400, 413, 415, 422)
+CHANGE = (400, 409, 413, 422)  # of the `Idempotency-Key` that each change may carry
 ENGINE = (500, 502, 503)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from flask import Response
-from flask_smorest import Blueprint
 
 from ..schemas import trading as schema
 from .answers import answer, engine
+from .calls import Blueprint
 from .documents import ENGINE, problems
 
 blueprint = Blueprint("exchanges", __name__, url_prefix="/exchanges", description="Exchanges and plug-ins")

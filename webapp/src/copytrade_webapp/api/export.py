@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from flask import Response
-from flask_smorest import Blueprint
 
 from copytrade_core.api import TraderApi
 from copytrade_core.history_csv import HEADER, history_rows
@@ -17,6 +16,7 @@ from copytrade_core.views import LeaderOrderView
 
 from ..schemas import trading as schema
 from .answers import engine
+from .calls import Blueprint
 from .documents import ENGINE, problems
 
 blueprint = Blueprint("export", __name__, description="The history as CSV")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response
-from flask_smorest import Blueprint
 
 from copytrade_core.errors import AuthenticationFailed, ExchangeError
 from copytrade_core.views import leader_json
@@ -13,6 +12,7 @@ from copytrade_core.views import leader_json
 from ..access.guard import access_of, require_fresh
 from ..schemas import trading as schema
 from .answers import answer, engine
+from .calls import Blueprint
 from .documents import BODY, ENGINE, problems
 
 blueprint = Blueprint("leader", __name__, url_prefix="/leader", description="The leader")

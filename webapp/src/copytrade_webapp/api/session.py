@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import make_response
 from flask.typing import ResponseReturnValue
-from flask_smorest import Blueprint
 
 from copytrade_core.clock import wall_text
 
@@ -15,6 +14,7 @@ from ..access.limits import LOGINS
 from ..access.store import Session
 from ..problems import Problem
 from ..schemas.access import LogIn, Proof, SessionState
+from .calls import Blueprint
 from .devices import device_json
 from .documents import BODY, problems
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response
-from flask_smorest import Blueprint
 
 from copytrade_core import kinds
 from copytrade_core.views import gap_json, restored_json, status_json
@@ -14,6 +13,7 @@ from ..access.guard import access_of, principal, require_fresh
 from ..panel import panel_of
 from ..schemas import trading as schema
 from .answers import answer, engine
+from .calls import Blueprint
 from .documents import ENGINE, problems
 
 blueprint = Blueprint("status", __name__, description="The whole picture")

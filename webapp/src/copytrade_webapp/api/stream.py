@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flask import request
-from flask_smorest import Blueprint
 
 from ..access.guard import access_of, principal
 from ..access.limits import TICKETS
 from ..access.tickets import LIFE_SEC
 from ..problems import Problem
 from ..schemas.access import Ticket
+from .calls import Blueprint
 from .documents import problems
 
 blueprint = Blueprint("stream", __name__, url_prefix="/stream", description="The live stream")

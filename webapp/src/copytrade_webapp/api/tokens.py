@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_smorest import Blueprint
-
 from copytrade_core.clock import wall_text
 
 from ..access.guard import access_of, require_fresh
 from ..access.store import Token
 from ..schemas.access import AuditQuery, AuditRows, MadeToken, NewToken, TokenRow, TokenRows
+from .calls import Blueprint
 from .documents import BODY, problems
 
 blueprint = Blueprint("tokens", __name__, url_prefix="/tokens", description="Access tokens, and who did what")

@@ -113,4 +113,4 @@ class AuditRows(Schema):
 
 class AuditQuery(Strict):
     limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
-    before = fields.Integer(load_default=None, validate=validate.Range(min=1))
+    before = fields.Integer(load_default=None, validate=validate.Range(1, 2**62))

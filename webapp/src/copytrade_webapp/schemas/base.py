@@ -27,6 +27,15 @@ class ExactNumber(fields.Field[Decimal]):
         return Decimal(value)
 
 
+class Switch(fields.Boolean):
+    """True or false, and nothing that merely looks like it: not 1, not "yes"."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class Name(fields.String):
     """A display name: 1 to 64 printable characters, without surroundings."""
 

@@ -10,11 +10,11 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate, validates
 
 from copytrade_core.views import AccountState, CopyState, Environment, GapOutcome, LeaderOrderState
 
-from .base import ExactNumber, Name, Strict
+from .base import ExactNumber, Name, Strict, Switch
 
 SHARE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,18})?(/[0-9]{1,18})?")
 ANY = fields.Dict(keys=fields.String(), values=fields.Raw(allow_none=True))
@@ -48,7 +48,7 @@ class EventQuery(Strict):
 class CopyPage(Page):
     account = fields.String(load_default=None, validate=validate.Length(1, 64))
     state = fields.String(load_default=None, validate=_one_of(CopyState))
-    event = fields.String(load_default=None, validate=validate.Regexp("[0-9]{1,18}$"))
+    event = fields.String(load_default=None, validate=validate.Regexp("^[0-9]{1,18}$"))
     undecided = fields.Boolean(load_default=False, metadata={"description": "only what waits for a person"})
 
 
@@ -89,11 +89,19 @@ class NewAccount(NewKeys):
 class AccountChange(Strict):
     version = fields.Integer(required=True, strict=True, validate=validate.Range(0, 2**53))
     name = Name(longest=80)
-    credentials = fields.Dict(keys=fields.String(), values=fields.String(validate=validate.Length(max=8192)))
+    credentials = fields.Dict(
+        keys=fields.String(),
+        values=fields.Raw(),
+        metadata={"description": "the fields that the exchange's plug-in asks for"},
+    )
+
+    @validates("credentials")
+    def are_texts(self, credentials: dict[str, Any], **_: Any) -> None:
+        texts(credentials)
 
 
 class Settlement(Strict):
-    executed = fields.Boolean(required=True, truthy={True}, falsy={False})
+    executed = Switch(required=True)
     exchange_order_id = fields.String(load_default="", validate=validate.Length(max=64))
 
 
