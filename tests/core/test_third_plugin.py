@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from acme_plugin import install_acme
 from copytrade_core import CopyTrader, Settings, Vault
 from copytrade_core.plugins import Plugins
 from copytrade_core.sim import running_simulators
 from copytrade_core.views import AccountState, CopyState
 from memory_exchange import MASTER_KEY, closed_book
-
-ACME = Path(__file__).parent.parent / "plugins" / "acme"
 
 BROKEN = {
     "absent": ("import a_module_that_nobody_has", "a_module_that_nobody_has"),
@@ -78,14 +76,7 @@ BROKEN = {
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
     """The folder into which pip installed the package `copytrade-acme`, as its author would publish it."""
-    target = tmp_path_factory.mktemp("site")
-    source = tmp_path_factory.mktemp("source") / "acme"  # building leaves files in the source folder
-    shutil.copytree(ACME, source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    pip += ["--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return target
+    return install_acme(tmp_path_factory.mktemp("acme"))
 
 
 def install_broken(site: Path, name: str, source: str) -> None:

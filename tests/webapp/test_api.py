@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import re
 import threading
@@ -14,14 +15,16 @@ import pytest
 import simplejson
 from prometheus_client.parser import text_string_to_metric_families
 
+from acme_plugin import install_acme
 from changing_engine import an_order
+from copytrade_core import CopyTrader, Settings, Vault
 from copytrade_core.control.client import RemoteCopyTrader
 from copytrade_core.control.server import ControlServer
 from copytrade_core.errors import Conflict, ExchangeError, InvalidRequest, NotFound, RateLimited
 from copytrade_core.views import CopyState, VerifyView
 from copytrade_webapp.api import accounts as accounts_api
 from fake_trader import a_copy, an_account
-from memory_exchange import until
+from memory_exchange import MASTER_KEY, until
 from panel_client import API, HERE, panel_stage
 from sim_engine import copying
 
@@ -375,6 +378,39 @@ def test_other_methods_and_places_are_told_apart(call):
     is_problem(call("DELETE", "/status"), 405)
     is_problem(call("GET", "/nothing"), 404, "not_found")
     is_problem(call("POST", "/accounts/1/launch"), 404)
+
+
+# --- an exchange that does not come with the engine ---
+
+
+def test_a_third_plug_in_is_in_the_api_without_a_line_of_panel_code(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(install_acme(tmp_path)))
+    server = importlib.import_module("copytrade_acme.simulator").AcmeServer().start()
+    try:
+        keys = server.open_account("carl", Decimal("0.87654321"), Decimal("4321.98765432"))
+        data_dir = tmp_path / "engine"
+        data_dir.mkdir()
+        settings = Settings(data_dir=data_dir, endpoints={"acme": {"test": {"rest": server.origin}}})
+        Vault.create(settings.vault_path, MASTER_KEY)
+        with (
+            CopyTrader.open(settings=settings, master_key=MASTER_KEY) as trader,
+            panel_stage(tmp_path / "panel", trader) as stage,
+        ):
+            trader.start()
+            program = stage.program()
+            exchanges = exact(program.call("GET", f"{API}/exchanges"))
+            (acme,) = [row for row in exchanges["items"] if row["id"] == "acme"]
+            assert [field["name"] for field in acme["fields"]] == ["api_key", "api_secret", "pin"] == sorted(keys)
+            assert "acme" in [row["name"] for row in exchanges["plugins"]]
+            body = {"name": "carl", "exchange": "acme", "env": "test", **keys}
+            is_problem(program.call("POST", f"{API}/accounts", without(body, "pin")), 422, "missing_field", "pin")
+            is_problem(program.call("POST", f"{API}/accounts", {**body, "passphrase": "p"}), 422, field="passphrase")
+            row = exact(program.call("POST", f"{API}/accounts", body), 201)["account"]
+            assert (row["state"], row["exchange"]) == ("ACTIVE", "acme")
+            verified = exact(program.call("POST", f"{API}/accounts/{row['id']}/verify"))
+            assert verified["freeUSDT"] == Decimal("4321.98765432") and verified["freeBTC"] == Decimal("0.87654321")
+    finally:
+        server.stop()
 
 
 # --- lists ---
