@@ -105,6 +105,7 @@ class CopyTrader(TraderApi):
         self._switch = threading.Lock()  # start and stop of copying, one at a time
         self._closed = False
         self._gate = CopyGate(self._clock)
+        self._halting = threading.Lock()  # one change of the gate at a time, when a halt begins or ends
         self._halts = Halts(self._clock, self._halt_changed)
         self._journal = Journal.in_data_dir(settings.data_dir, settings.database_url, self._journal_broken)
         self._feed = Feed(self._clock, self._journal, plugins)
@@ -845,10 +846,11 @@ class CopyTrader(TraderApi):
 
     def _halt_changed(self, halt: Halt, began: bool) -> None:
         if not halt.exchange:
-            if began:
-                self._gate.shut(HALT, "halted", f"the engine is halted: {halt.reason}")
-            elif self._halts.of_all() is None:
-                self._gate.open(HALT)
+            with self._halting:  # by what is in force now: another may have begun while this one ended
+                if (present := self._halts.of_all()) is not None:
+                    self._gate.shut(HALT, "halted", f"the engine is halted: {present.reason}")
+                else:
+                    self._gate.open(HALT)
         self._dispatcher.look_again()
         if began:
             text = f"halted: {halt.reason}; it ends with {halt.ends_when}"

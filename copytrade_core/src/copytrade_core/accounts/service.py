@@ -131,6 +131,7 @@ class AccountService:
         self._has_unsettled = has_unsettled
         self._leader_clock = leader_clock
         self._lock = threading.RLock()  # guards the two maps; never held over I/O
+        self._gate_lock = threading.Lock()  # one change of the gate at a time
         self._followers: dict[AccountId, Follower] = {}
         self._streams: dict[OpenExchange, UserStream | None] = {}
         self._verify_due_ns: dict[AccountId, int] = {}
@@ -501,7 +502,7 @@ class AccountService:
         follower = Follower(record=record, opened=opened, connector=connector)
         with self._lock:
             self._followers[record.id] = follower
-        self._sync_gate(follower)
+        self._sync_gate(record.id)
         if record.disabled is not None:
             return
         if record.status != "VERIFIED" and not begins:
@@ -514,18 +515,23 @@ class AccountService:
     def _replace(self, record: AccountRecord) -> None:
         with self._lock:
             old = self._followers.get(record.id)
-            if old is None or old.record.version > record.version:
-                return  # removed, or overtaken by a later change
-            follower = Follower(record=record, opened=old.opened, connector=old.connector)
-            self._followers[record.id] = follower
-        self._sync_gate(follower)
+            if old is None:
+                return  # removed
+            if old.record.version <= record.version:  # else a later change has overtaken this one
+                self._followers[record.id] = Follower(record=record, opened=old.opened, connector=old.connector)
+        self._sync_gate(record.id)
         self._on_change(record.id)
 
-    def _sync_gate(self, follower: Follower) -> None:
-        if follower.refusal is None:
-            self._gate.open(follower.id)
-        else:
-            self._gate.shut(follower.id, *follower.refusal)
+    def _sync_gate(self, account_id: AccountId) -> None:
+        """Open or shut the gate by the newest record, whoever of several that change it comes here last."""
+        with self._gate_lock:
+            follower = self.get(account_id)
+            if follower is None:
+                return
+            if follower.refusal is None:
+                self._gate.open(follower.id)
+            else:
+                self._gate.shut(follower.id, *follower.refusal)
 
     def _remove_runtime(self, account_id: AccountId) -> None:
         with self._lock:
