@@ -110,6 +110,24 @@ def test_a_first_attempt_that_shows_after_the_second_one_is_told_to_everybody(wo
     assert [(alarm.kind, alarm.data["copy_id"]) for alarm in alarms] == [("alarm", copy.id)]
 
 
+def test_a_first_attempt_that_shows_while_the_second_one_is_asked_about_is_told_to_everybody(world, trader):
+    world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(
+        RateLimited("too many orders", retry_after_sec=0.1, whole_address=False)
+    )
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    until(lambda: [copy.state for copy in trader.list_copies()] == [CopyState.NOT_SENT])
+    world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(OutcomeUnknown("the line broke"))
+    until(lambda: [(copy.state, copy.attempts) for copy in trader.list_copies()] == [(CopyState.UNKNOWN, 2)])
+
+    anna = world.holders["anna"]
+    tell(world, world.fill(anna, Side.BUY, quote=D(100), client_id=anna.sent[0].order.client_order_id))
+
+    alarms = until(lambda: [event for event in trader.list_feed(limit=500) if event.data.get("what") == "copy_doubled"])
+    (copy,) = trader.list_copies()
+    assert [(alarm.kind, alarm.data["copy_id"]) for alarm in alarms] == [("alarm", copy.id)]
+    assert the_copy(closed_book(trader, order.exchange_order_id)).state is CopyState.FILLED
+
+
 def test_a_report_of_a_refused_order_proves_no_order(world, trader):
     world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(
         RateLimited("too many orders", retry_after_sec=0.3, whole_address=False)

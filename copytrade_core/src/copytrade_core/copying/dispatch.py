@@ -151,7 +151,7 @@ class Dispatcher:
 
     def stream_spoke(self, account_id: AccountId, client_id: str) -> None:
         """A follower's stream told of an order of ours."""
-        if not self._settled.heard(client_id):
+        if not self._settled.heard(client_id) or client_id in self._given_up:
             self._mailbox.post(self._spoke, account_id, client_id)
 
     @property
@@ -334,6 +334,8 @@ class Dispatcher:
         """A stream told of an order that nobody asks about: does its answer say, or will it, that there is none?"""
         if doubled := self._given_up.pop(client_id, None):
             self._settled.doubled(doubled, client_id)
+        if self._settled.heard(client_id):
+            return  # it has come to be asked about meanwhile
         lane = self._lanes.of(account_id)
         for job in (lane.active, *lane.waiting):
             if job is None or not is_id_of(client_id, self._install_tag, job.copy_id):
