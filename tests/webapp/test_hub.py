@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import ExitStack
 from decimal import Decimal
 from types import SimpleNamespace
@@ -14,9 +15,9 @@ from copytrade_core.control.server import ControlServer
 from copytrade_core.errors import JournalError
 from copytrade_core.views import AccountState, BalanceView, CopyState
 from copytrade_webapp import hub as module
-from copytrade_webapp.engine_link import EngineLink
+from copytrade_webapp.engine_link import EngineLink, EngineState
 from copytrade_webapp.hub import LiveHub
-from fake_trader import a_copy, an_account
+from fake_trader import FakeTrader, a_copy, an_account
 from memory_exchange import until
 
 
@@ -204,3 +205,56 @@ def test_an_engine_that_fails_one_answer_is_asked_for_everything_again(stage, pa
     stage.engine.tell("leader_order", event_id="2")
 
     page.until(lambda page: "2" in page.events)
+
+
+def test_another_engine_is_shown_anew_also_when_nobody_saw_the_first_one_go():
+    first, second = Engine(), Engine()
+    first.number = 50
+    second.accounts, second.changed = {"account-7": an_account(7)}, {"account-7": 1}
+    link = SimpleNamespace(state=EngineState(True, "2026-11-22T12:00:00.000Z"), trader=first, on_event=id, on_state=id)
+    hub = LiveHub(link, "BTC/USDT")
+    hub.start()
+    try:
+        shown = Page(hub)
+        shown.until(lambda page: len(page.accounts) == 3)
+
+        link.trader, link.state = second, EngineState(True, "2026-11-22T12:00:01.000Z")
+
+        shown.until(lambda page: set(page.accounts) == {"account-7"})
+    finally:
+        hub.stop()
+
+
+def test_the_link_goes_on_after_an_error_that_nobody_foresaw(tmp_path):
+    tries = []
+
+    def connect(data_dir):
+        tries.append(data_dir)
+        if len(tries) == 1:
+            raise ValueError("the address file holds a port that is no number")
+        return Connected()
+
+    link = EngineLink(tmp_path, connect)
+    link.start()
+    try:
+        until(lambda: link.state.connected)
+    finally:
+        link.stop()
+
+
+class Connected(FakeTrader):
+    def wait_lost(self, timeout_sec):
+        return threading.Event().wait(timeout_sec)
+
+
+def test_what_is_in_the_picture_already_is_not_told_once_more(stage, page):
+    stage.engine.tell("copy")
+    page.until(lambda page: [row["seq"] for row in page.feed] == [1])
+
+    stage.engine.seq = 0
+    stage.engine.tell("copy")  # it waited in the queue while the picture was taken
+    stage.engine.tell("copy")
+
+    page.until(lambda page: page.feed[-1]["seq"] == 2)
+    assert [row["seq"] for row in page.feed] == [1, 2]
+    assert [row["seq"] for row in Page(stage.hub, "session:5").read().feed] == [1, 2]

@@ -81,20 +81,23 @@ class EngineLink:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                trader = self._connect(self._data_dir)
-            except CopytradeError:
-                self._stopping.wait(RETRY_SEC)
-                continue
-            try:
-                trader.subscribe(self._tell)
-                self._become(trader, EngineState(True, _now()))
-                while not trader.wait_lost(0.5) and not self._stopping.is_set():
-                    pass
+                self._follow(self._connect(self._data_dir))
             except CopytradeError as error:
-                log.warning("the engine went while it was being greeted: %s", error.message)
-            finally:
-                self._become(None, EngineState(False, last_alive(self._data_dir) or _now()))
-                trader.close()
+                log.debug("the engine is not there, or went while it was being greeted: %s", error.message)
+            except Exception:  # whatever it was: a panel that never asks again shows nothing until it is restarted
+                log.exception("the engine could not be followed")
+            self._stopping.wait(RETRY_SEC)
+
+    def _follow(self, trader: Any) -> None:
+        """Hand on what the engine tells until it is gone."""
+        try:
+            trader.subscribe(self._tell)
+            self._become(trader, EngineState(True, _now()))
+            while not trader.wait_lost(0.5) and not self._stopping.is_set():
+                pass
+        finally:
+            self._become(None, EngineState(False, last_alive(self._data_dir) or _now()))
+            trader.close()
 
     def _tell(self, event: FeedEvent) -> None:
         for handler in self._handlers:

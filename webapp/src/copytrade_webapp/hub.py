@@ -99,6 +99,7 @@ class LiveHub:
         self._feed: deque[tuple[int, str]] = deque(maxlen=FEED_SHOWN)
         self._engine = link.state
         self._is_loaded = False
+        self._shown_of: TraderApi | None = None  # whose picture it is: its numbers mean nothing to another
         self._number = 0  # of the accounts' changes
         link.on_event(self._enqueue)
         link.on_state(self._enqueue)
@@ -290,7 +291,7 @@ class LiveHub:
             return 0.0
         trader = self._link.trader
         events = [item for item in items if isinstance(item, FeedEvent)]
-        if not self._is_loaded:
+        if not self._is_loaded or trader is not self._shown_of:
             self._load(trader)
             return time.monotonic() + STATUS_SEC
         self._take_changes(trader)
@@ -325,7 +326,7 @@ class LiveHub:
             )
             self._undecided = undecided
             self._feed = deque(((event.seq, _feed_row(event)) for event in newest), maxlen=FEED_SHOWN)
-            self._is_loaded = True
+            self._is_loaded, self._shown_of = True, trader
             self._mark(lambda viewer: setattr(viewer, "needs_snapshot", True))
 
     def _take_changes(self, trader: TraderApi) -> None:
@@ -355,7 +356,9 @@ class LiveHub:
                 self._events[event_id] = text
             for event_id in sorted(self._events, key=int)[:-EVENTS_SHOWN]:
                 del self._events[event_id]
-            self._feed.extend((event.seq, _feed_row(event)) for event in events)
+            newest = self._feed[-1][0] if self._feed else 0
+            # What waited while the picture was taken may be in it.
+            self._feed.extend((event.seq, _feed_row(event)) for event in events if event.seq > newest)
             is_new = undecided != self._undecided
             self._undecided = undecided
 
