@@ -280,6 +280,7 @@ class Drill:
                 self._clock,
                 self._network,
                 self._reset,
+                self._storm,
             )
         )
         self._theme = theme.__name__.strip("_")
@@ -303,16 +304,40 @@ class Drill:
     def _streams_fail(self, this: Round) -> None:
         """The leader's and followers' streams lose, repeat, reorder and delay; sockets die in every way."""
         for _ in range(self._chance.randrange(1, 5)):
-            if self._chance.random() < 0.5:
-                self._arm(
-                    self._chance.choice(STREAM_FAULTS), "binance", account="leader", count=self._chance.randrange(1, 3)
-                )
-            else:
-                self._drop(self._chance.choice(DROPS), "binance", self._chance.choice(("leader", None)))
-            if self._chance.random() < 0.3:
-                self._drop(self._chance.choice(BITGET_DROPS), "bitget", None)
+            self._disturb_streams()
             self._leader_trades()
             self._pause(0.0, 4.0)
+
+    def _disturb_streams(self) -> None:
+        if self._chance.random() < 0.5:
+            count = self._chance.randrange(1, 3)
+            self._arm(self._chance.choice(STREAM_FAULTS), "binance", account="leader", count=count)
+        else:
+            self._drop(self._chance.choice(DROPS), "binance", self._chance.choice(("leader", None)))
+        if self._chance.random() < 0.3:
+            self._drop(self._chance.choice(BITGET_DROPS), "bitget", None)
+
+    def _storm(self, this: Round) -> None:
+        """All of it in one round: orders that fail, streams that break, kills, and the leader trades on."""
+        assert self._engine is not None
+        for _ in range(self._chance.randrange(4, 9)):
+            what = self._chance.choice(("order", "order", "order", "streams", "streams", "kill", "freeze", "money"))
+            if what == "order":
+                self._arm_order_fault()
+            elif what == "streams":
+                self._disturb_streams()
+            elif what == "kill":
+                self.kill_engine()
+                self.start_engine()
+            elif what == "freeze":
+                self._engine.process.send_signal(signal.SIGSTOP)
+                self.done["freezes"] += 1
+                self._pause(0.1, 4.0)
+                self._engine.process.send_signal(signal.SIGCONT)
+            else:
+                self._withdraw(self._chance.choice(("leader", *TOUCHED)), self._chance.choice(("USDT", "BTC")))
+            self._leader_trades()
+            self._pause(0.0, 1.5)
 
     def _killed(self, this: Round) -> None:
         """The engine is killed, or frozen, in the middle of things, and started again."""
