@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 
 from copytrade_core.accounts.changes import Changes
+from copytrade_core.errors import InvalidRequest, NotFound
 from copytrade_core.model import AccountId
-from memory_exchange import until
+from memory_exchange import MemoryExchange, engine, keys, until
 from sim_engine import copying
 
 ANNA, BEN = AccountId("anna"), AccountId("ben")
@@ -104,3 +105,31 @@ def test_events_and_copies_are_read_without_their_rows_or_by_their_event(tmp_pat
         assert trader.list_copies(undecided=True) == []
         assert trader.status(with_followers=False).followers == ()
         assert len(trader.status().followers) == 2
+
+
+def test_accounts_are_listed_in_parts_and_found_by_name_and_state(tmp_path):
+    world = MemoryExchange()
+    names = [f"Zweite {number}" if number % 2 else f"erste {number}" for number in range(5)]
+    for number in range(5):
+        world.open(f"key-{number}", "1000", "1")
+    with engine(world, tmp_path / "data") as trader:
+        ids = [trader.add_account(name, "memory", "test", keys(f"key-{n}")).id for n, name in enumerate(names)]
+        trader.pause_account(ids[3])
+
+        assert [account.id for account in trader.list_accounts()] == ids
+        assert [account.id for account in trader.list_accounts(limit=2)] == ids[:2]
+        assert [account.id for account in trader.list_accounts(limit=2, after=ids[1])] == ids[2:4]
+        assert trader.list_accounts(limit=2, after=ids[4]) == []
+        assert [account.id for account in trader.list_accounts(name="zweite")] == [ids[1], ids[3]]
+        assert [account.id for account in trader.list_accounts(state="PAUSED")] == [ids[3]]
+        assert [account.id for account in trader.list_accounts(state="ACTIVE", name="ZWEI")] == [ids[1]]
+        with pytest.raises(InvalidRequest, match="ACTIVE"):
+            trader.list_accounts(state="SLEEPING")
+        for limit in (0, -1, 1001):
+            with pytest.raises(InvalidRequest):
+                trader.list_accounts(limit=limit)
+
+        trader.remove_account(ids[1])
+
+        with pytest.raises(NotFound, match="begin the list anew"):  # rather than an end that is none
+            trader.list_accounts(limit=2, after=ids[1])

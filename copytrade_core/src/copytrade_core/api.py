@@ -42,7 +42,16 @@ class TraderApi(ABC):
         """
 
     @abstractmethod
-    def list_accounts(self) -> list[AccountView]: ...
+    def list_accounts(
+        self, limit: int | None = None, after: str | None = None, name: str = "", state: str | None = None
+    ) -> list[AccountView]:
+        """Return the accounts in the order in which they were added.
+
+        :param limit: at most so many; ``None``: all.
+        :param after: the id of the last one seen.
+        :param name: only those whose names contain it, in whatever case.
+        :raises NotFound: the account *after* is not there any more; begin anew.
+        """
 
     @abstractmethod
     def list_changes(self, after: int = 0) -> AccountChanges:

@@ -56,6 +56,7 @@ from .store.retention import Retention
 from .store.vault import AccountRecord, LeaderRecord, Vault
 from .views import (
     AccountChanges,
+    AccountState,
     AccountView,
     BudgetView,
     CopyPreview,
@@ -293,10 +294,26 @@ class CopyTrader(TraderApi):
         self._accounts.verify(record.id)
         return self.get_account(record.id)
 
-    def list_accounts(self) -> list[AccountView]:
+    def list_accounts(
+        self, limit: int | None = None, after: str | None = None, name: str = "", state: str | None = None
+    ) -> list[AccountView]:
+        records = list(self._vault.accounts())
+        if after is not None:
+            place = next((n for n, record in enumerate(records, 1) if record.id == after), None)
+            if place is None:
+                raise NotFound(f"there is no account {after} (any more): begin the list anew", field="after")
+            records = records[place:]
+        if state is not None and state not in AccountState.__members__:
+            raise InvalidRequest(f"there is no state {state!r}; choose of: {', '.join(AccountState)}", field="state")
+        if name:
+            records = [record for record in records if name.casefold() in record.name.casefold()]
+        if state is not None:
+            records = [record for record in records if state_of(record) == state]
+        if limit is not None:
+            records = records[: _page(limit)]
         with self._journal.reading() as connection:
-            last = rows.last_copies(connection)
-        return [self._account_view(record, last) for record in self._vault.accounts()]
+            last = rows.last_copies_of(connection, {record.id for record in records})
+        return [self._account_view(record, last) for record in records]
 
     def list_changes(self, after: int = 0) -> AccountChanges:
         # First: what changes meanwhile is told twice.

@@ -45,7 +45,8 @@ COPIED_AGAIN = "copied_again"
 LEFT = "left"
 SETTLED = "settled"
 
-LOOKED_UP_ONE_BY_ONE = 200  # accounts; beyond it one pass over all copies is quicker
+LOOKED_UP_ONE_BY_ONE = 200  # accounts; beyond it one pass over the index is quicker
+MOST_NAMED = 10_000  # accounts in one statement; SQLite takes three times as many
 
 # Facts for `remember`: that this journal was put back from a backup, and the highest revision of the vault seen.
 RESTORED = "restored"
@@ -528,7 +529,8 @@ def copy_views(
 def last_copies_of(connection: Connection, account_ids: Collection[str]) -> dict[str, CopyView]:
     """Return the newest copy of each of these accounts: a look into the index for each, however long the journal is."""
     if len(account_ids) > LOOKED_UP_ONE_BY_ONE:
-        return {each: copy for each, copy in last_copies(connection).items() if each in account_ids}
+        named = account_ids if len(account_ids) <= MOST_NAMED else None
+        return {each: copy for each, copy in last_copies(connection, named).items() if each in account_ids}
     statement = (
         _copies_with_sums()
         .where(copies.c.account_id == bindparam("account"))
@@ -539,11 +541,13 @@ def last_copies_of(connection: Connection, account_ids: Collection[str]) -> dict
     return {row.account_id: _copy_view(row, row.leader_base, row.leader_quote) for row in found if row is not None}
 
 
-def last_copies(connection: Connection) -> dict[str, CopyView]:
-    """Return each account's newest copy."""
+def last_copies(connection: Connection, account_ids: Collection[str] | None = None) -> dict[str, CopyView]:
+    """Return each account's newest copy, of all or of these."""
     per_account = select(copies.c.account_id, func.max(copies.c.leader_order_id).label("newest")).group_by(
         copies.c.account_id
     )
+    if account_ids is not None:
+        per_account = per_account.where(copies.c.account_id.in_(account_ids))
     newest_of = per_account.subquery()
     statement = (
         _copies_with_sums()

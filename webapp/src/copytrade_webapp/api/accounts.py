@@ -22,18 +22,13 @@ VERIFY_SEC = 9.5
 
 @blueprint.get("")
 @blueprint.arguments(schema.AccountPage, location="query")
-@problems(blueprint, *ENGINE, 422)
+@problems(blueprint, *ENGINE, 404, 422)
 @blueprint.response(200, schema.AccountRows)
 def list_accounts(query: dict[str, Any]) -> Response:
-    """List the accounts in the order in which they were added."""
-    found = engine().list_accounts()
-    if query["after"] is not None:
-        ids = [account.id for account in found]
-        found = found[ids.index(query["after"]) + 1 :] if query["after"] in ids else []
-    wanted = query["q"].casefold()
-    found = [each for each in found if wanted in each.name.casefold() and query["state"] in (None, each.state)]
-    page = found[: query["limit"]]
-    return answer({"items": [row(each) for each in page], "next": page[-1].id if len(found) > len(page) else None})
+    """List the accounts in the order in which they were added; 404: that of ``after`` was removed meanwhile."""
+    found = engine().list_accounts(query["limit"], query["after"], query["q"], query["state"])
+    next_ = found[-1].id if len(found) == query["limit"] else None
+    return answer({"items": [row(each) for each in found], "next": next_})
 
 
 @blueprint.post("")
