@@ -698,7 +698,7 @@ def test_init_refuses_a_master_key_inside_the_data(run: Any, data_dir: Path) -> 
 
 def test_export_streams_pages_and_disarms_formulas(run: Any, trader: FakeTrader, tmp_path: Path) -> None:
     pages = {None: [an_order(17)], "17": [an_order(16, copies=(), state=LeaderOrderState.IGNORED)], "16": []}
-    trader.answers["list_events"] = lambda limit, before: pages[before]
+    trader.answers["list_events"] = lambda limit, before=None, with_copies=True: pages[before]
 
     to_screen = run("export")
     to_file = run("export", "--output", str(tmp_path / "out.csv"))

@@ -11,12 +11,10 @@ from typing import IO
 
 import click
 
-from ..history_csv import HEADER, history_rows
+from ..history_csv import HEADER, history, history_rows
 from ..views import LeaderOrderView
 from .output import say
 from .session import Command, InputError, Session, pass_session
-
-PAGE = 20  # leader orders asked for at once; each may carry a thousand copies
 
 
 @click.command(cls=Command)
@@ -30,13 +28,13 @@ def export(session: Session, output: Path | None) -> None:
     Amounts are plain decimals, times are UTC. Text that a spreadsheet would take for a formula begins with an
     apostrophe.
     """
-    _ = session.engine  # before anything is written: without an engine no empty file must be left
+    engine = session.engine  # before anything is written: without one no empty file must be left
     if output is None:
-        write_csv(sys.stdout, _orders(session))
+        write_csv(sys.stdout, history(engine))
         return
     try:
         with open(output, "x", encoding="utf-8", newline="", opener=_open_private) as file:
-            rows = write_csv(file, _orders(session))
+            rows = write_csv(file, history(engine))
     except FileExistsError:
         raise InputError(f"{output} is there already; nothing was written") from None
     except OSError as error:
@@ -54,13 +52,6 @@ def write_csv(file: IO[str], orders: Iterator[LeaderOrderView]) -> int:
         rows += 1
     file.flush()
     return rows
-
-
-def _orders(session: Session) -> Iterator[LeaderOrderView]:
-    before: str | None = None
-    while page := session.engine.list_events(PAGE, before):
-        yield from page
-        before = page[-1].id
 
 
 def _open_private(path: str, flags: int) -> int:
