@@ -14,8 +14,10 @@ import pytest
 from changing_engine import Engine
 from copytrade_core.errors import ConfigError, Conflict, InvalidRequest
 from copytrade_core.views import MetricsView
+from copytrade_webapp.access import store as store_module
 from copytrade_webapp.access import tickets as tickets_module
 from copytrade_webapp.access.headers import CONTENT_SECURITY_POLICY
+from copytrade_webapp.settings import PanelSettings
 from fake_trader import an_account
 from memory_exchange import until
 from panel_client import API, HERE, Page, panel_stage
@@ -137,6 +139,9 @@ def test_nothing_of_the_api_answers_a_stranger_but_what_makes_him_known(stage, e
             is_problem(answer, 401, "login_required")
     for path in ("/nothing", "/accounts/1/nothing", "/../openapi.json", "//accounts", "/openapi.json/"):
         assert stage.page(log_in=False).call("GET", f"{API}{path}").status_code in (308, 401, 404)
+    for path in (f"/{API}/status", "/./api/v1/status", "/x/../api/v1/status", "/API/V1/status", "/api%2fv1/status"):
+        answer = stage.page(log_in=False).call("GET", path)
+        assert answer.status_code in (308, 401, 404) and "running" not in answer.text, path
     assert engine.calls.empty()
 
 
@@ -372,6 +377,47 @@ def test_power_wants_the_token_again_after_half_an_hour(stage, engine, method, p
     assert page.call(method, f"{API}{path}", body).status_code != 403
 
 
+def test_nobody_shows_his_own_token_in_anothers_session(stage):
+    """What is done there would be written down as done by the other."""
+    page, other = stage.page(), stage.page()
+    stage.clock.move(minutes=31)
+    answer = page.call("POST", f"{API}/session/fresh", {"token": other.token})
+    is_problem(answer, 422, "token_invalid")
+    is_problem(page.call("POST", f"{API}/tokens", {"name": "a"}), 403, "reauthenticate")
+
+
+def test_a_session_that_came_by_a_link_becomes_that_of_the_token_it_shows(stage):
+    # A token that anybody names so is not the one behind the links.
+    stage.store.add_token("login link")
+    page = stage.page(log_in=False)
+    page.call("POST", f"{API}/session", {"code": stage.store.add_login_code()})
+    token_id, token = stage.store.add_token("小李")
+    stage.clock.move(minutes=31)
+    is_problem(page.call("POST", f"{API}/tokens", {"name": "a"}), 403, "reauthenticate")
+
+    assert page.call("POST", f"{API}/session/fresh", {"token": token}).json["name"] == "小李"
+
+    assert page.call("POST", f"{API}/tokens", {"name": "a"}).status_code == 201
+    assert stage.audit()[-1][:2] == ("小李", "token_added")
+    stage.store.revoke_token(token_id)
+    assert page.call("GET", f"{API}/status").status_code == 401
+
+
+@pytest.mark.parametrize("asker", ["page", "program"])
+def test_trading_can_be_stopped_while_the_panels_database_cannot_be_written(tmp_path, engine, monkeypatch, asker):
+    monkeypatch.setattr(store_module, "BUSY_TIMEOUT_SEC", 0.05)
+    with panel_stage(tmp_path / "data", engine) as stage:
+        who = getattr(stage, asker)()
+        stage.clock.move(minutes=2)  # so that its last use is due to be written
+        with closing(sqlite3.connect(stage.panel.settings.database_path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert who.call("POST", f"{API}/copy/stop").json == {"running": False}
+            assert who.call("GET", f"{API}/status").status_code == 200
+            stranger = stage.page(log_in=False)
+            is_problem(stranger.call("POST", f"{API}/session", {"token": "ctp_wrong"}), 401, "token_invalid")
+        assert engine.changes() == ["stop_copying"]
+
+
 def test_what_stops_trading_never_asks_for_it(stage, engine):
     page = stage.page()
     stage.clock.move(minutes=60)
@@ -420,6 +466,31 @@ def test_no_header_buys_a_guesser_more_tries(tmp_path, behind_proxy):
 
         assert [guess(number) for number in range(12)] == [401] * 10 + [429] * 2
         assert {row.address for row in stage.store.list_audit()} == {"198.51.100.7" if behind_proxy else peer}
+
+
+def guess(page, address, token="ctp_guess"):
+    said = {"environ_base": {"REMOTE_ADDR": address}}
+    return page.call("POST", f"{API}/session", {"token": token}, **said).status_code
+
+
+def test_guesses_from_everywhere_are_slowed_down_together_and_push_nothing_out_of_the_audit(stage, monkeypatch):
+    monkeypatch.setattr(store_module, "REFUSED_KEPT", 20)
+    owner, guesser = stage.page(), stage.page(log_in=False)
+    statuses = [guess(guesser, f"198.51.{number // 250}.{number % 250}") for number in range(300)]
+    assert statuses == [401] * 120 + [429] * 180
+
+    # From none of these places anybody who knows a token is kept out.
+    assert guess(stage.page(log_in=False), "198.51.0.1", owner.token) == 200
+    assert owner.call("GET", f"{API}/status").status_code == 200
+    whats = [what for _, what, _ in stage.audit()]
+    assert whats.count("login_refused") == 20 and whats.count("login") == 2
+
+
+def test_all_addresses_of_one_ipv6_network_are_one_guesser(stage):
+    page = stage.page(log_in=False)
+    assert [guess(page, f"2001:db8:1:2:{number}::1") for number in range(12)] == [401] * 10 + [429] * 2
+    assert guess(page, "2001:db8:1:3::1") == 401
+    assert [guess(page, f"::ffff:203.0.113.{number}") for number in range(12)] == [401] * 12
 
 
 # --- twice ---
@@ -621,3 +692,43 @@ def test_a_session_that_has_run_out_is_no_longer_in_force(stage):
     assert stage.panel.hub._in_force(label)
     stage.clock.move(minutes=30 * DAY_MIN + 1)
     assert not stage.panel.hub._in_force(label)
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    ("environ", "what"),
+    [
+        ({"PANEL_BIND": "unix:/run/panel.sock"}, "PANEL_PUBLIC_URL"),
+        ({"PANEL_BIND": "0.0.0.0:8080"}, "PANEL_PUBLIC_URL"),
+        ({"PANEL_BIND": "[::]:8080"}, "PANEL_PUBLIC_URL"),
+        ({"TLS_CLIENT_CA": "CA"}, "APP_MODE=device_whitelist"),
+        ({"TLS_CLIENT_CA": "CA", "APP_MODE": "device_whitelist"}, "PANEL_BEHIND_PROXY=on"),
+        ({"TLS_CLIENT_CA": "/nowhere", "APP_MODE": "device_whitelist"}, "no file"),
+        ({"JWT_SECRET": "short"}, "JWT_SECRET"),
+        ({"APP_MODE": "Device_whitelist"}, "APP_MODE"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_would_shut_everybody_out_or_let_more_in_than_meant_is_refused(tmp_path, environ, what):
+    (tmp_path / "CA").touch()
+    environ = {name: str(tmp_path / value) if value == "CA" else value for name, value in environ.items()}
+    with pytest.raises(ConfigError, match=re.escape(what)):
+        PanelSettings.from_environment(environ)
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ("https://Panel.Example.org/", "https://panel.example.org"),
+        ("https://panel.example.org:443", "https://panel.example.org"),
+        ("http://panel.lan:80", "http://panel.lan"),
+        ("https://panel.example.org:8443", "https://panel.example.org:8443"),
+    ],
+)
+def test_the_public_address_is_kept_as_browsers_write_it(tmp_path, given, origin):
+    settings = PanelSettings.from_environment({"PANEL_PUBLIC_URL": given, "DATA_DIR": str(tmp_path)})
+    assert settings.url == origin
+    with panel_stage(tmp_path / "data", public_url=settings.public_url) as stage:
+        assert stage.page(origin=origin).call("GET", f"{API}/session").json["logged_in"]

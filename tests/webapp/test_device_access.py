@@ -331,11 +331,70 @@ def test_a_key_that_nobody_registered_does_not_fill_the_memory(stage):
 
 
 def test_the_proof_of_a_device_stands_for_the_token_that_power_wants(stage, page):
-    stage.clock.move(seconds=1)
-    stage.store.prove_session(stage.access.panel.store.find_session(page.cookie, 10**6, 10**6).id)
     with stage.store._engine.begin() as connection:
         connection.exec_driver_sql("UPDATE sessions SET proved_ms = 0")
     assert page.call("POST", f"{API}/tokens", {"name": "robot"}).status_code == 201
+
+
+def test_a_proof_is_not_good_again_after_the_panel_has_restarted(tmp_path):
+    """Which proofs were used is kept in memory alone."""
+    settings = {"mode": AppMode.DEVICE_WHITELIST, "jwt_secret": "the same secret before and after 0123456789"}
+    with panel_stage(tmp_path / "data", Engine(), **settings) as stage:
+        page = stage.page()
+        page.enrol(stage.store.add_enrolment_code())
+        page.take_token()
+        proof = page.device.proof("GET", f"{URL}/devices", page.device.token)
+        assert ask(page, proof=proof).status_code == 200
+        cookie = page.cookie
+    with panel_stage(tmp_path / "data", Engine(), **settings) as stage:
+        replayed = stage.page(log_in=False)
+        replayed.client.set_cookie("copytrade_session", cookie, domain="127.0.0.1")
+        replayed.device = page.device
+        is_problem(ask(replayed, proof=proof), 401, "use_dpop_nonce")
+        assert ask(replayed).status_code == 200, "with the new nonce it goes on"
+
+
+def test_a_session_stays_on_its_device(stage, page):
+    """A cookie that was copied is worth nothing to somebody else's registered device, and ends."""
+    thief = stage.page()
+    thief.enrol(stage.store.add_enrolment_code())
+    thief.take_token()
+    ticket = page.call("POST", f"{API}/stream/ticket").json["ticket"]
+    viewer = stage.panel.hub.join(stage.panel.tickets.redeem(ticket, page.origin))
+    thief.client.set_cookie("copytrade_session", page.cookie, domain="127.0.0.1")
+
+    is_problem(thief.call("GET", f"{API}/devices"), 401, "login_required")
+
+    assert stage.audit()[-1][:2] == ("小王", "session_on_other_device")
+    assert viewer.closing.is_set()
+    is_problem(page.call("GET", f"{API}/devices"), 401, "login_required")
+
+
+@pytest.mark.parametrize("by", ["enrol", "token"])
+def test_no_other_device_takes_a_session_over(stage, page, by):
+    thief = stage.page()
+    if by == "token":
+        thief.enrol(stage.store.add_enrolment_code())
+    thief.csrf = page.call("GET", f"{API}/session").json["csrf"]
+    thief.client.set_cookie("copytrade_session", page.cookie, domain="127.0.0.1")
+    thief.device = thief.device or Device()
+    thief.device.nonce = page.device.nonce
+    code = stage.store.add_enrolment_code()
+    known = len(stage.store.list_devices())
+    body = {"name": "a", "code": code} if by == "enrol" else None
+
+    is_problem(thief.call("POST", f"{API}/devices/{by}", body), 401, "login_required")
+
+    assert len(stage.store.list_devices()) == known and stage.store.use_code("enrolment", code)
+    assert thief.call("GET", f"{API}/session").json["logged_in"] is False
+
+
+def test_what_a_client_may_do_about_its_proof_is_said_as_the_standard_says_it(page):
+    for claims, error in [({"nonce": "old"}, "use_dpop_nonce"), ({"htm": "PUT"}, "invalid_dpop_proof")]:
+        proof = page.device.proof("GET", f"{URL}/devices", page.device.token, claims=claims)
+        challenge = ask(page, proof=proof).headers["WWW-Authenticate"]
+        assert challenge.startswith("DPoP ") and f'error="{error}"' in challenge and 'algs="ES256"' in challenge
+    assert page.stage.page(log_in=False).call("GET", f"{API}/devices").headers["WWW-Authenticate"].startswith("Bearer")
 
 
 # --- the way out ---

@@ -50,6 +50,18 @@ _KINDS = {
     503: "unavailable",
 }
 
+# RFC 9449: what a client that proves its key may do about it.
+_CHALLENGES = {
+    kind: f'DPoP realm="copytrade", algs="ES256", error="{error}"'
+    for kind, error in {
+        "use_dpop_nonce": "use_dpop_nonce",
+        "device_clock": "invalid_dpop_proof",
+        "device_proof_invalid": "invalid_dpop_proof",
+        "device_proof_required": "invalid_dpop_proof",
+        "device_token_invalid": "invalid_token",
+    }.items()
+}
+
 
 class Problem(Exception):
     """Ends a request with a problem document."""
@@ -67,7 +79,7 @@ def problem_response(status: int, kind: str, detail: str, *, field: str = "", **
         body["errors"] = fields
     response = Response(dumps(body), status=status, content_type="application/problem+json")
     if status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="copytrade"'
+        response.headers["WWW-Authenticate"] = _CHALLENGES.get(kind, 'Bearer realm="copytrade"')
     if "retry_after_sec" in more:
         response.headers["Retry-After"] = str(max(1, round(more["retry_after_sec"])))
     return response

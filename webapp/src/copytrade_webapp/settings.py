@@ -66,18 +66,28 @@ class PanelSettings:
         certificate = environ.get("TLS_CLIENT_CA", "")
         if certificate and not Path(certificate).is_file():
             raise ConfigError(f"TLS_CLIENT_CA names {certificate!r}, which is no file")
-        public_url = environ.get("PANEL_PUBLIC_URL", "").rstrip("/")
-        if public_url and not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", public_url):
-            raise ConfigError(f"PANEL_PUBLIC_URL must look like https://panel.example.org, not {public_url!r}")
+        public_url = _public_url(environ.get("PANEL_PUBLIC_URL", ""))
         bind = environ.get("PANEL_BIND") or DEFAULT_BIND
         check_bind(bind)
+        if not public_url and bind.startswith(("unix:", "0.0.0.0:", "[::]:")):
+            # It answers to its own name alone, and there it has none.
+            raise ConfigError(
+                f"PANEL_BIND is {bind}: say in PANEL_PUBLIC_URL under which address browsers find the panel"
+            )
+        behind_proxy = _switch(environ, "PANEL_BEHIND_PROXY")
+        if certificate and not (behind_proxy and mode == AppMode.DEVICE_WHITELIST):
+            # Whoever sets it must not believe that certificates are asked for when they are not.
+            raise ConfigError(
+                "TLS_CLIENT_CA needs APP_MODE=device_whitelist, and a proxy in front that checks the certificates: "
+                "PANEL_BEHIND_PROXY=on (deploy/nginx.conf shows how)"
+            )
         return cls(
             data_dir=data_dir if data_dir is not None else engine.data_dir,
             symbol=str(engine.symbol),
             mode=AppMode(mode),
             bind=bind,
             public_url=public_url,
-            behind_proxy=_switch(environ, "PANEL_BEHIND_PROXY"),
+            behind_proxy=behind_proxy,
             tls_client_ca=Path(certificate) if certificate else None,
             jwt_secret=secret,
             ws_heartbeat_sec=engine.ws_heartbeat_sec,
@@ -104,6 +114,14 @@ class PanelSettings:
     def url(self) -> str:
         """Where browsers find the panel."""
         return self.public_url or f"http://{self.bind}"
+
+
+def _public_url(given: str) -> str:
+    """Return it as browsers write it in ``Host`` and ``Origin``."""
+    url = given.rstrip("/").lower()
+    if url and not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", url):
+        raise ConfigError(f"PANEL_PUBLIC_URL must look like https://panel.example.org, not {given!r}")
+    return url.removesuffix(":443" if url.startswith("https:") else ":80")
 
 
 def check_bind(bind: str) -> None:

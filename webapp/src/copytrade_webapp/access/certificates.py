@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from urllib.parse import unquote
 
 from cryptography import x509
@@ -56,3 +57,14 @@ def address_of(request: Request, settings: PanelSettings) -> str:
         # The last one is the proxy's own word; whatever stands before it was brought along.
         return said.rpartition(",")[2].strip()[:45]
     return request.environ.get("REMOTE_ADDR") or "local"
+
+
+def network_of(address: str) -> str:
+    """Return by what tries are counted: an IPv6 customer has 2**64 addresses at least, and is counted as one."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    return str(found.ipv4_mapped or ipaddress.ip_network((int(found) >> 64 << 64, 64)))

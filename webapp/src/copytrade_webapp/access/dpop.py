@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
 import threading
 import time
 from dataclasses import dataclass
@@ -44,12 +45,15 @@ class Proof:
 
 
 class DeviceProofs:
-    """Checks proofs and issues tokens. Replays are remembered in memory: one process serves the panel. Thread-safe."""
+    """Checks proofs and issues tokens. Replays are remembered in memory: one process serves the panel. Thread-safe.
+
+    A new process remembers none, and so takes no proof that was made for another: its nonces are its own.
+    """
 
     def __init__(self, secret: PanelSecret, clock: Clock | None = None) -> None:
         self._clock = clock or Clock()
         self._token_key = OctKey.import_key(secret.key("device-token"))
-        self._nonce_key = secret.key("dpop-nonce")
+        self._nonce_key = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._seen: dict[bytes, float] = {}
 

@@ -12,10 +12,10 @@ from flask import Flask, Response, current_app, g, request
 from ..hub import REVOKED
 from ..problems import Problem
 from ..settings import AppMode, PanelSettings
-from .certificates import address_of, shown_certificate
+from .certificates import address_of, network_of, shown_certificate
 from .dpop import DeviceProofs
 from .headers import init_headers
-from .limits import LOGINS, RateLimits
+from .limits import LOGINS, LOGINS_OF_ALL, RateLimits
 from .once import Once
 from .origins import allowed_hosts, allowed_origins
 from .secret import PanelSecret
@@ -132,6 +132,26 @@ class Access:
         self.panel.tickets.drop_where(is_chosen)
         self.panel.hub.close_where(lambda viewer: is_chosen(viewer.label), REVOKED, "revoked")
 
+    def count_guess(self) -> None:
+        """Count a token or code that was none. Whoever shows a good one is never shut out by anybody's guesses.
+
+        :raises Problem: 429, there were too many, from there or from everywhere.
+        """
+        self.limits.check("logins", "", LOGINS_OF_ALL)
+        self.limits.take("login", network_of(self.address), LOGINS)
+        self.limits.count("logins", "", LOGINS_OF_ALL)
+
+    def keep_to(self, asker: Principal, device_id: str) -> None:
+        """Tie a session to the device that it is used on. :raises Problem: 401, it is tied to another, and ended."""
+        if not asker.session_id or asker.bound_to == device_id:
+            return
+        if asker.bound_to:
+            self.store.end_session(asker.session_id)
+            self.end_streams(f"session:{asker.session_id}")
+            self.note("session_on_other_device", who=asker.name)
+            raise Problem(401, "login_required", "this session was begun on another device: log in here")
+        self.store.bind_session(asker.session_id, device_id)
+
     def urls(self) -> frozenset[str]:
         """Return the addresses by which the present call may be known to a browser."""
         return frozenset(f"{origin}{request.path}" for origin in allowed_origins(self.settings))
@@ -240,8 +260,7 @@ def _who(access: Access) -> Principal:
 def _by_token(access: Access, secret: str) -> Principal:
     token = access.store.check_token(secret) if secret else None
     if token is None:
-        # Guessing is hopeless, and still slowed down. Who shows a good token is never shut out by somebody's guesses.
-        access.limits.take("login", access.address, LOGINS)
+        access.count_guess()
         raise Problem(401, "token_invalid", "this access token is no good (any more)")
     return Principal(kind="token", name=token.name, token_id=token.id)
 
@@ -274,8 +293,7 @@ def _with_device(access: Access, asker: Principal) -> Principal:
     if device.state is DeviceState.REVOKED:
         raise Problem(403, "device_revoked", "this device was revoked")
     access.store.saw_device(device, access.address)
-    if asker.session_id and asker.bound_to != device.id:
-        access.store.bind_session(asker.session_id, device.id)
+    access.keep_to(asker, device.id)
     return replace(asker, device=device, bound_to=device.id)
 
 

@@ -10,7 +10,8 @@ from limits.strategies import MovingWindowRateLimiter
 
 from ..problems import Problem
 
-LOGINS = "10 per minute; 100 per hour"  # that failed
+LOGINS = "10 per minute; 100 per hour"  # that failed, of one network
+LOGINS_OF_ALL = "120 per minute; 2000 per hour"  # that failed
 ENROLMENTS = "10 per minute; 60 per hour"
 TICKETS = "60 per minute"
 DEVICE_TOKENS = "60 per minute"

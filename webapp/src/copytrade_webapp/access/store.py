@@ -2,11 +2,13 @@
 
 Secrets are kept as SHA-256: they are random with at least 160 bits, so that there is nothing to guess and a slow hash
 would only be a way to keep the panel busy. Both the panel and the command line write here, in short transactions.
+That something was used, or done, is written down if it can be: a full disk must not keep anybody from stopping.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Executable,
     Integer,
     MetaData,
     Row,
@@ -35,6 +38,8 @@ from sqlalchemy.pool import QueuePool
 from copytrade_core.clock import Clock
 from copytrade_core.errors import ConfigError, Conflict, NotFound
 
+log = logging.getLogger(__name__)
+
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_SEC = 5
 TOKEN_PREFIX = "ctp_"
@@ -42,7 +47,11 @@ LOGIN_CODE_MS = 10 * 60_000
 ENROLMENT_CODE_MS = 30 * 86_400_000
 SEEN_EVERY_MS = 60_000  # "last used" is not written with every request
 AUDIT_KEPT = 20_000
+# Strangers cause these: apart from the rest, so that they push nothing out of the audit.
+REFUSED = "login_refused"
+REFUSED_KEPT = 1_000
 LINKS = "login link"
+_LINKS_PREFIX = "link-"  # of its id: names are anybody's choice
 MOST_PENDING = 50  # devices that nobody has approved; further ones are refused
 MS_PER_SEC = 1000
 
@@ -160,6 +169,7 @@ class PanelStore:
         self._engine = create_engine(
             f"sqlite:///{path}", poolclass=QueuePool, connect_args={"timeout": BUSY_TIMEOUT_SEC}, hide_parameters=True
         )
+        self._reader = self._engine.execution_options(only_reads=True)
 
         @event.listens_for(self._engine, "connect")
         def _prepare(connection: Any, _: Any) -> None:
@@ -170,7 +180,9 @@ class PanelStore:
 
         @event.listens_for(self._engine, "begin")
         def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            # Who reads waits for no writer.
+            is_reader = connection.get_execution_options().get("only_reads")
+            connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
 
         try:
             with self._engine.begin() as connection:
@@ -200,22 +212,21 @@ class PanelStore:
         return token_id, secret
 
     def list_tokens(self) -> list[Token]:
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             found = connection.execute(select(tokens).order_by(tokens.c.created_ms))
             return [_token(row) for row in found]
 
     def check_token(self, secret: str) -> Token | None:
         """Return the token whose secret this is, in force; ``None``: it is none."""
         now = self.now_ms()
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             row = connection.execute(
                 select(tokens).where(tokens.c.hash == digest(secret), tokens.c.revoked_ms.is_(None))
             ).first()
         if row is None:
             return None
         if now - (row.last_used_ms or 0) > SEEN_EVERY_MS:
-            with self._engine.begin() as connection:
-                connection.execute(tokens.update().where(tokens.c.id == row.id).values(last_used_ms=now))
+            self._write_if_possible(tokens.update().where(tokens.c.id == row.id).values(last_used_ms=now))
         return _token(row)
 
     def revoke_token(self, token_id: str) -> list[str]:
@@ -237,10 +248,10 @@ class PanelStore:
         """
         with self._engine.begin() as connection:
             found = connection.execute(
-                select(tokens.c.id).where(tokens.c.name == LINKS, tokens.c.revoked_ms.is_(None))
+                select(tokens.c.id).where(tokens.c.id.startswith(_LINKS_PREFIX), tokens.c.revoked_ms.is_(None))
             ).scalar()
             if found is None:
-                found = _new_id()
+                found = _LINKS_PREFIX + _new_id()
                 row = {"id": found, "hash": digest(secrets.token_urlsafe(32)), "name": LINKS}
                 connection.execute(tokens.insert(), {**row, "created_ms": self.now_ms()})
             return str(found)
@@ -258,7 +269,7 @@ class PanelStore:
     def find_session(self, cookie: str, idle_sec: int, absolute_sec: int) -> Session | None:
         """Return the session of a cookie while it lasts; one that has run out is ended."""
         now = self.now_ms()
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             row = connection.execute(
                 select(sessions, tokens.c.name.label("token_name"), tokens.c.revoked_ms)
                 .join(tokens, tokens.c.id == sessions.c.token_id)
@@ -268,11 +279,10 @@ class PanelStore:
             return None
         is_over = now - row.seen_ms > idle_sec * MS_PER_SEC or now - row.created_ms > absolute_sec * MS_PER_SEC
         if is_over or row.revoked_ms is not None:
-            self.end_session(row.id)
+            self._write_if_possible(sessions.delete().where(sessions.c.id == row.id))
             return None
         if now - row.seen_ms > SEEN_EVERY_MS:
-            with self._engine.begin() as connection:
-                connection.execute(sessions.update().where(sessions.c.id == row.id).values(seen_ms=now))
+            self._write_if_possible(sessions.update().where(sessions.c.id == row.id).values(seen_ms=now))
         return Session(
             id=row.id,
             token_id=row.token_id,
@@ -282,10 +292,18 @@ class PanelStore:
             proved_ms=row.proved_ms,
         )
 
-    def prove_session(self, session_id: str) -> None:
-        """Note that the token of a session was shown again."""
+    def prove_session(self, session: Session, token: Token) -> bool:
+        """Note that the token of a session was shown again; ``False``: it is another's.
+
+        A session that began by a link has shown none yet: it becomes that of the token.
+        """
+        if token.id != session.token_id and not session.token_id.startswith(_LINKS_PREFIX):
+            return False
         with self._engine.begin() as connection:
-            connection.execute(sessions.update().where(sessions.c.id == session_id).values(proved_ms=self.now_ms()))
+            connection.execute(
+                sessions.update().where(sessions.c.id == session.id).values(proved_ms=self.now_ms(), token_id=token.id)
+            )
+        return True
 
     def bind_session(self, session_id: str, device_id: str) -> None:
         """Tie a session to the device that uses it: revoking the device ends it."""
@@ -355,17 +373,17 @@ class PanelStore:
         return _device(found)
 
     def list_devices(self) -> list[Device]:
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             return [_device(row) for row in connection.execute(select(devices).order_by(devices.c.created_ms))]
 
     def find_device(self, thumbprint: str) -> Device | None:
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             row = connection.execute(select(devices).where(devices.c.thumbprint == thumbprint)).first()
         return None if row is None else _device(row)
 
     def get_device(self, device_id: str) -> Device:
         """:raises NotFound: there is none."""
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             row = connection.execute(select(devices).where(devices.c.id == device_id)).first()
         if row is None:
             raise NotFound(f"there is no device {device_id}", field="id")
@@ -398,10 +416,9 @@ class PanelStore:
         """Note that a device was used, once a minute at most."""
         now = self.now_ms()
         if now - (device.last_used_ms or 0) > SEEN_EVERY_MS or device.last_address != address:
-            with self._engine.begin() as connection:
-                connection.execute(
-                    devices.update().where(devices.c.id == device.id).values(last_used_ms=now, last_address=address)
-                )
+            self._write_if_possible(
+                devices.update().where(devices.c.id == device.id).values(last_used_ms=now, last_address=address)
+            )
 
     @staticmethod
     def _change_device(
@@ -413,12 +430,22 @@ class PanelStore:
         if done.rowcount != 1:
             raise NotFound(f"there is no device {device_id} that {wanted}", field="id")
 
+    def _write_if_possible(self, *statements: Executable) -> bool:
+        try:
+            with self._engine.begin() as connection:
+                for statement in statements:
+                    connection.execute(statement)
+        except SQLAlchemyError as error:
+            log.error("panel.db cannot be written: %s", error.__cause__ or type(error).__name__)
+            return False
+        return True
+
     # --- whether somebody may go on ---
 
     def in_force(self, label: str, idle_sec: int, absolute_sec: int) -> bool:
         """Whether token, session and device of a live stream's label (``session:1/device:2``) are still good."""
         now = self.now_ms()
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             for part in label.split("/"):
                 what, _, which = part.partition(":")
                 statement = {
@@ -443,20 +470,20 @@ class PanelStore:
 
     def note(self, who: str, what: str, detail: str = "", address: str = "") -> None:
         """Record an action for the administrator; the oldest go when there are too many."""
-        with self._engine.begin() as connection:
-            done = connection.execute(
-                audit.insert(),
-                {"t_ms": self.now_ms(), "who": who, "what": what, "detail": detail, "address": address},
-            )
-            assert done.inserted_primary_key is not None
-            connection.execute(audit.delete().where(audit.c.id <= done.inserted_primary_key[0] - AUDIT_KEPT))
+        is_refusal = what == REFUSED
+        alike = audit.c.what == REFUSED if is_refusal else audit.c.what != REFUSED
+        kept = REFUSED_KEPT if is_refusal else AUDIT_KEPT
+        oldest = select(audit.c.id).where(alike).order_by(audit.c.id.desc()).offset(kept).limit(1).scalar_subquery()
+        row = {"t_ms": self.now_ms(), "who": who, "what": what, "detail": detail, "address": address}
+        if not self._write_if_possible(audit.insert().values(row), audit.delete().where(alike, audit.c.id <= oldest)):
+            log.error("the audit lacks that %s did %s", who, what)
 
     def list_audit(self, limit: int = 100, before: int | None = None) -> list[Row[Any]]:
         """Return what was done, newest first."""
         statement = select(audit).order_by(audit.c.id.desc()).limit(limit)
         if before is not None:
             statement = statement.where(audit.c.id < before)
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             return list(connection.execute(statement))
 
 

@@ -41,6 +41,8 @@ def enrol(given: dict[str, str]) -> Any:
         raise Problem(
             409, "device_revoked", "this device was revoked: clear the site's data in the browser to enrol anew"
         )
+    if asker.bound_to:
+        access.keep_to(asker, device.id if device else "")
     by = ""
     if code := given.get("code"):
         if not access.store.use_code("enrolment", code):
@@ -51,8 +53,7 @@ def enrol(given: dict[str, str]) -> Any:
         access.note("device_enrolled", device.name)
     if by and device.state is DeviceState.PENDING:
         device = access.store.approve_device(device.id, by)
-    if asker.session_id:
-        access.store.bind_session(asker.session_id, device.id)
+    access.keep_to(asker, device.id)
     return {"id": device.id, "state": device.state.value}
 
 
@@ -73,8 +74,7 @@ def issue_token() -> Any:
         raise Problem(
             403, kind, "this device waits for approval" if kind == "device_pending" else "this device was revoked"
         )
-    if asker.session_id:
-        access.store.bind_session(asker.session_id, device.id)
+    access.keep_to(asker, device.id)
     token = access.proofs.issue(device.id, thumbprint)
     return {"access_token": token, "token_type": "DPoP", "expires_in": TOKEN_SEC}
 

@@ -10,8 +10,7 @@ from flask.typing import ResponseReturnValue
 from copytrade_core.clock import wall_text
 
 from ..access.guard import FRESH_SEC, access_of, check_page, principal
-from ..access.limits import LOGINS
-from ..access.store import Session
+from ..access.store import REFUSED, Session
 from ..problems import Problem
 from ..schemas.access import LogIn, Proof, SessionState
 from .calls import Blueprint
@@ -22,6 +21,7 @@ blueprint = Blueprint("session", __name__, url_prefix="/session", description="L
 
 
 @blueprint.get("")
+@blueprint.doc(security=[])
 @problems(blueprint)
 @blueprint.response(200, SessionState)
 def show_session() -> Any:
@@ -30,6 +30,7 @@ def show_session() -> Any:
 
 
 @blueprint.post("")
+@blueprint.doc(security=[])
 @blueprint.arguments(LogIn)
 @problems(blueprint, *BODY)
 @blueprint.response(200, SessionState)
@@ -42,8 +43,8 @@ def log_in(given: dict[str, str]) -> ResponseReturnValue:
     else:
         token_id = access.store.token_of_links() if access.store.use_code("login", given["code"]) else ""
     if not token_id:
-        access.limits.take("login", access.address, LOGINS)
-        access.note("login_refused", who="somebody")
+        access.count_guess()
+        access.note(REFUSED, who="somebody")
         if given["token"]:
             raise Problem(401, "token_invalid", "this access token is no good (any more)")
         raise Problem(401, "code_invalid", "this link was used before, or is older than ten minutes")
@@ -52,7 +53,8 @@ def log_in(given: dict[str, str]) -> ResponseReturnValue:
         access.end_streams(f"session:{old.id}")
     _, cookie = access.store.add_session(token_id)
     session = access.store.find_session(cookie, access.settings.session_idle_sec, access.settings.session_absolute_sec)
-    assert session is not None
+    if session is None:
+        raise Problem(401, "token_invalid", "this access token was revoked just now")
     access.note("login", who=session.token_name)
     response = make_response(_state(session))
     access.set_cookie(response, cookie)
@@ -64,20 +66,22 @@ def log_in(given: dict[str, str]) -> ResponseReturnValue:
 @problems(blueprint, *BODY)
 @blueprint.response(200, SessionState)
 def prove(given: dict[str, str]) -> Any:
-    """Show an access token again, so that keys, devices and the like may be changed for the next 30 minutes."""
+    """Show the access token again, so that keys, devices and the like may be changed for the next 30 minutes."""
     access, asker = access_of(), principal()
     if asker.kind != "session":
         raise Problem(422, "invalid", "a call by access token needs no other proof")
-    token = access.store.check_token(given["token"])
+    token, session = access.store.check_token(given["token"]), access.session()
     if token is None:
-        access.limits.take("login", access.address, LOGINS)
+        access.count_guess()
         raise Problem(422, "token_invalid", "this access token is no good (any more)", field="token")
-    access.store.prove_session(asker.session_id)
-    access.note("proved")
+    if session is None or not access.store.prove_session(session, token):
+        raise Problem(422, "token_invalid", "somebody else is logged in here: show the same token again", field="token")
+    access.note("proved", who=token.name)
     return _state(access.session())
 
 
 @blueprint.delete("")
+@blueprint.doc(security=[])
 @problems(blueprint)
 @blueprint.response(200, SessionState)
 def log_out() -> ResponseReturnValue:
