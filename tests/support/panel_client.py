@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from flask import Flask
 from joserfc import jws
 from joserfc.jwk import ECKey
+from jsonschema import Draft202012Validator
+from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
 from copytrade_core.clock import Clock
@@ -28,6 +32,7 @@ from copytrade_webapp.settings import PanelSettings
 
 HERE = "127.0.0.1:8080"
 API = "/api/v1"
+UNDOCUMENTED = (f"{API}/openapi.json", f"{API}/stream")  # the document itself, and the WebSocket
 
 
 class MovedClock(Clock):
@@ -83,6 +88,32 @@ class Stage:
             page.log_in()
         return page
 
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI document, which is sent to whoever is logged in."""
+        (api,) = self.app.extensions["flask-smorest"]["apis"].values()
+        return dict(api["ext_obj"].spec.to_dict())
+
+    def hold_to_the_document(self, answer: TestResponse) -> None:
+        """Hold an answer of the API against what the document says of its call."""
+        request = answer.request
+        try:
+            rule, _ = self.app.url_map.bind("").match(request.path, request.method, return_rule=True)
+        except HTTPException:
+            return
+        path = re.sub(r"<([^>]+)>", r"{\1}", rule.rule)
+        if not path.startswith(f"{API}/") or path in UNDOCUMENTED or request.method in ("HEAD", "OPTIONS"):
+            return
+        call = f"{request.method} {path}"
+        described = self.document["paths"][path][request.method.lower()]["responses"]
+        assert str(answer.status_code) in described, f"{call} does not speak of {answer.status_code}: {answer.text}"
+        content = described[str(answer.status_code)]["content"]
+        assert answer.mimetype in content, f"{call} does not speak of {answer.mimetype}"
+        if answer.mimetype.endswith("json"):
+            schema = {**content[answer.mimetype]["schema"], "components": self.document["components"]}
+            wrong = [error.message for error in Draft202012Validator(schema).iter_errors(answer.json)]
+            assert not wrong, f"{call} answers otherwise than described: {wrong[:3]}"
+
     def program(self) -> Program:
         return Program(self)
 
@@ -115,9 +146,10 @@ class Program:
 
     def call(self, method: str, path: str, body: Any = None, /, **options: Any) -> TestResponse:
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
-        return self.client.open(
-            path, method=method, json=body, headers=headers, base_url=f"http://{HERE}", **options
-        )  # fmt: skip
+        base_url = self.stage.panel.settings.url
+        answer = self.client.open(path, method=method, json=body, headers=headers, base_url=base_url, **options)
+        self.stage.hold_to_the_document(answer)
+        return answer
 
 
 class Page:
@@ -151,6 +183,7 @@ class Page:
         for name in without:
             headers.pop(name, None)
         answer = self.client.open(path, method=method, json=body, headers=headers, base_url=self.origin, **options)
+        self.stage.hold_to_the_document(answer)
         if answer.is_json and answer.data and isinstance(answer.json, dict) and "csrf" in answer.json:
             self.csrf = answer.json["csrf"]
         if self.device is not None and (nonce := answer.headers.get("DPoP-Nonce")):

@@ -598,8 +598,8 @@ def as_dict(view):
 
 @pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", '=cmd|"/c calc"!A1'])
 def test_the_history_holds_no_formula(alone, name):
-    order = an_order(7, reason="-3.5", copies=(a_copy(account_name=name, slippage_bp=Decimal("-1.5")),))
-    alone.link.engine = Says(list_events=lambda limit, before: [] if before else [order])
+    order = an_order(7, tally={"FILLED": 1}, copies=(a_copy(account_name=name, slippage_bp=Decimal("-1.5")),))
+    alone.link.engine = Says(list_events=lambda limit, before, **_: [] if before else [order])
     text = alone.program().call("GET", f"{API}/export.csv").data.decode("utf-8-sig")
     (row,) = csv.DictReader(io.StringIO(text, newline=""))
     assert row["copy_account"] == f"'{name}"
@@ -618,8 +618,8 @@ def test_the_history_holds_no_formula(alone, name):
     ids=lambda value: type(value).__name__,
 )
 def test_what_the_engine_refuses_comes_as_a_problem(alone, error, status, kind):
-    alone.link.engine = Says(get_account=error)
-    answer = alone.program().call("GET", f"{API}/accounts/1")
+    alone.link.engine = Says(pause_account=error)
+    answer = alone.program().call("POST", f"{API}/accounts/1/pause")
     is_problem(answer, status, kind)
     assert (answer.headers.get("Retry-After") == "7") == isinstance(error, RateLimited)
 

@@ -27,12 +27,21 @@ from .settings import PanelSettings
 API_TITLE = "copytrade"
 API_VERSION = "v1"
 LARGEST_BODY = 64 * 1024
+WAYS_IN = {
+    "token": {"type": "http", "scheme": "bearer", "description": "an access token: for programs"},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "description": "of POST /session: for pages, which show `X-CSRF-Token` and their origin with each change",
+    },
+}
 
 
 class ProblemApi(Api):  # type: ignore[misc]
     """flask-smorest with one kind of error for everything: problem documents."""
 
     ERROR_SCHEMA = ProblemDocument
+    DEFAULT_ERROR_RESPONSE_NAME = None  # each call lists its answers: "anything else" would hide a forgotten one
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         return from_http(error)
@@ -63,6 +72,7 @@ def create_app(
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/api/v1",
         OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={"security": [{"token": []}, {"session": []}]},
         MAX_CONTENT_LENGTH=LARGEST_BODY,
         BOOTSTRAP_SERVE_LOCAL=True,
         SESSION_COOKIE_NAME="unused",  # Flask's own sessions are not: ours are kept on the server
@@ -80,7 +90,10 @@ def create_app(
     init_pages(app, settings)
     init_health(app, panel)
     api = ProblemApi(app)
+    cookie = app.extensions["copytrade_access"].cookie_name
     api.register_field(ExactNumber, "number", None)
+    for name, scheme in WAYS_IN.items():
+        api.spec.components.security_scheme(name, scheme | ({"name": cookie} if name == "session" else {}))
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint, url_prefix=f"/api/v1{blueprint.url_prefix or ''}")
     _name_assets(api, settings)

@@ -6,12 +6,15 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from .base import Name, Strict
 
+MAYBE_SECRET = validate.Length(max=512)
 SECRET = validate.Length(min=1, max=512)
 
 
 class LogIn(Strict):
-    token = fields.String(validate=SECRET, load_default="", metadata={"description": "an access token"})
-    code = fields.String(validate=SECRET, load_default="", metadata={"description": "the code of a one-time link"})
+    token = fields.String(validate=MAYBE_SECRET, load_default="", metadata={"description": "an access token"})
+    code = fields.String(
+        validate=MAYBE_SECRET, load_default="", metadata={"description": "the code of a one-time link"}
+    )
 
     @validates_schema
     def one_of_both(self, data: dict[str, str], **_: object) -> None:
