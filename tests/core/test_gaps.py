@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -170,3 +171,25 @@ def test_gaps_are_listed_newest_first_and_page_by_page(world, tmp_path):
         assert [gap.id for gap in trader.list_gaps(limit=2)] == ["4", "3"]
         assert [gap.id for gap in trader.list_gaps(limit=2, before="3")] == ["2", "1"]
         assert not [copy for copy in trader.list_copies() if copy.state is not CopyState.FILLED]
+
+
+def test_what_was_stamped_before_the_clock_was_put_back_between_two_runs_is_no_ground_of_a_share(world, tmp_path):
+    leader = world.holders["leader"]
+
+    def trades(skew_ms: int):
+        world.skew_ms = skew_ms
+        leader.updated_ms = world.now_ms() - 1000
+        return world.leader_trades("leader", Side.BUY, quote="2500").exchange_order_id
+
+    with copying(world, tmp_path):
+        pass
+    world.skew_ms = 120_000
+    with copying(world, tmp_path) as trader:
+        for skew_ms in (120_000, 180_000):
+            closed_book(trader, trades(skew_ms))
+    world.skew_ms = 100_000
+    leader.updated_ms = world.now_ms() - 1000
+    with copying(world, tmp_path) as trader:
+        book = closed_book(trader, trades(150_000))
+
+    assert (book.state, book.share) == (LeaderOrderState.COPIED, Fraction(1, 2))

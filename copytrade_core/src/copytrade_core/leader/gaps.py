@@ -347,7 +347,7 @@ class GapRecovery:
             self._exchanges.ready(self._opened)
             started_ms = self._opened.clock.now_ms()
             # The orders first: whatever fills between the two reads is in the balance and comes by stream besides.
-            orders = self.read_orders(since_ms)
+            orders = self.read_orders(min(since_ms, started_ms - LOOK_BACK_MS))  # the clock may have been put back
             snapshot = self._connector.balances(urgent=True)
         except CopytradeError as error:
             self._mailbox.post(self._unread, error)

@@ -250,6 +250,8 @@ class LeaderWatcher:
         self._replay()
         self._gaps.begin()
         self.hold_back(self._gaps.gap_id)  # what was heard, and not decided before the last run ended
+        if self._is_from_later():
+            self._gaps.clock_put_back()
         for name in CONNECTIONS:
             stream = self.opened.exchange.open_user_stream(partial(self._sink, name), name)
             if stream is None:
@@ -305,6 +307,7 @@ class LeaderWatcher:
     def begin_anew(self) -> None:
         self._begun_ns = self._clock.monotonic_ns()
         self._ledger.forget_all()
+        self._newest = Moment(0)  # else what comes now would look as if the clock had been put back once more
         # What REST says may be what it said before: it is taken in all the same.
         read = f"{self.leader.label}:{BalanceSource.READ}:"
         self._seen_set = {key for key in self._seen_set if not key.startswith(read)}
@@ -694,6 +697,12 @@ class LeaderWatcher:
         for row in stored:
             self._see(row.dedupe_key)
             self._take(from_wire(row.event, EVENT_TYPES[row.event_type]), 0)
+
+    def _is_from_later(self) -> bool:
+        """Whether what was replayed bears stamps that are yet to come: the clock was put back since."""
+        newest = (self._ledger.newest(asset) for asset in (self._symbol.quote, self._symbol.base))
+        stamps = [self._newest.time_ms, *(figure.time_ms for figure in newest if figure is not None)]
+        return any(self.opened.clock.not_after_now(time_ms) != time_ms for time_ms in stamps)
 
     # --- watching over it ---
 
