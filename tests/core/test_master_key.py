@@ -53,7 +53,7 @@ def test_hook_then_variable_then_file_then_default(data_dir, key_file):
     assert load_master_key(dict(environ), None, data_dir) == DEFAULT
 
 
-@pytest.mark.parametrize("hook_result", [HOOKED, None])
+@pytest.mark.parametrize("hook_result", [HOOKED, None], ids=["hook", "no hook"])
 def test_the_variable_does_not_stay_in_the_environment(monkeypatch, hook_result):
     monkeypatch.setenv("COPYTRADE_MASTER_KEY", text(VARIABLE))
 
@@ -114,7 +114,11 @@ def test_a_key_that_was_not_drawn_at_random_is_refused_wherever_it_comes_from(tm
         assert not key or text(key) not in caught.value.message
 
 
-@pytest.mark.parametrize("bad", ["not base64!", text(VARIABLE)[:-2], secrets.token_hex(32), "密钥", "\udcff" * 44])
+@pytest.mark.parametrize(
+    "bad",
+    ["not base64!", text(VARIABLE)[:-2], secrets.token_hex(32), "密钥", "\udcff" * 44],
+    ids=["words", "cut short", "hex", "not ASCII", "not text"],
+)
 def test_other_than_base64_is_refused_without_showing_it(bad):
     with pytest.raises(MasterKeyError) as caught:
         load_master_key({"COPYTRADE_MASTER_KEY": bad}, None)

@@ -294,7 +294,9 @@ def test_opening_never_creates(tmp_path, path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("key", [b"", bytes(32), b"x" * 32, secrets.token_bytes(31)])
+@pytest.mark.parametrize(
+    "key", [b"", bytes(32), b"x" * 32, secrets.token_bytes(31)], ids=["none", "zeros", "one letter", "short"]
+)
 def test_a_bad_master_key_makes_and_opens_nothing(path, key):
     with pytest.raises(MasterKeyError):
         Vault.create(path, key)
