@@ -20,6 +20,7 @@ from copytrade_core import (
     RateLimited,
     Side,
 )
+from copytrade_core.copying import dispatch
 from copytrade_core.errors import Conflict, UnknownExchange
 from copytrade_core.views import CopyState
 from memory_exchange import MemoryExchange, closed_book, engine, keys, until
@@ -126,6 +127,21 @@ def test_a_first_attempt_that_shows_while_the_second_one_is_asked_about_is_told_
     (copy,) = trader.list_copies()
     assert [(alarm.kind, alarm.data["copy_id"]) for alarm in alarms] == [("alarm", copy.id)]
     assert the_copy(closed_book(trader, order.exchange_order_id)).state is CopyState.FILLED
+
+
+def test_of_first_attempts_only_the_newest_are_remembered(world, trader, monkeypatch):
+    monkeypatch.setattr(dispatch, "GIVEN_UP_KEPT", 1)
+    for _ in range(2):
+        world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(
+            RateLimited("too many orders", retry_after_sec=0.1, whole_address=False)
+        )
+        order = world.leader_trades("leader", Side.BUY, quote="1000")
+        until(lambda: CopyState.NOT_SENT in {copy.state for copy in trader.list_copies()})
+        world.on_place = MemoryExchange.execute
+        assert the_copy(closed_book(trader, order.exchange_order_id)).attempts == 2
+
+    newest = world.holders["anna"].sent[2].order.client_order_id
+    assert list(trader._dispatcher._given_up) == [newest]
 
 
 def test_a_report_of_a_refused_order_proves_no_order(world, trader):

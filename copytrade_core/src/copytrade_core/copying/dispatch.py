@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_DEADLINE_SEC = 20.0  # a gateway answers within 15 s; this catches one that does not
 READ_AGAIN_SEC = 0.5
+GIVEN_UP_KEPT = 10_000  # first attempts; a report of one comes soon or never
 
 
 class Dispatcher:
@@ -248,6 +249,8 @@ class Dispatcher:
             job.move(Move.CLAIMED, CopyState.SUBMITTING)
             job.attempts = claim.n
             self._given_up.update(dict.fromkeys(self._ids(job, claim.n - 1), job))
+            while len(self._given_up) > GIVEN_UP_KEPT:
+                del self._given_up[next(iter(self._given_up))]
             assert job.prepared is not None
             bursts.setdefault(follower.opened, []).append(job.prepared)
             self._mailbox.later(ANSWER_DEADLINE_SEC, self._answers.overdue, lane, job, claim.n)
