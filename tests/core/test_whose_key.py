@@ -3,12 +3,15 @@ copy is being settled."""
 
 from __future__ import annotations
 
+import functools
+import threading
+
 import pytest
 
 from copytrade_core import OutcomeUnknown, Side
-from copytrade_core.errors import Conflict
+from copytrade_core.errors import Conflict, CopytradeError
 from copytrade_core.views import AccountState, CopyState
-from memory_exchange import MemoryExchange, closed_book, engine, keys, until
+from memory_exchange import MemoryConnector, MemoryExchange, closed_book, engine, keys, until
 
 
 @pytest.fixture
@@ -38,6 +41,37 @@ def copies_of_a_buy(world, trader):
     return closed_book(trader, order.exchange_order_id).copies
 
 
+def at_once(*calls):
+    """Make all *calls* in the same moment; return what each returned or raised."""
+    ready, done = threading.Barrier(len(calls)), []
+
+    def run(call):
+        ready.wait(10)
+        try:
+            done.append(call())
+        except CopytradeError as error:
+            done.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return done
+
+
+def together(monkeypatch, count):
+    """Let the exchange's answers about *count* keys come at the same time."""
+    verify, ready = MemoryConnector.verify, threading.Barrier(count)
+
+    def verify_together(self, **options):
+        check = verify(self, **options)
+        ready.wait(10)
+        return check
+
+    monkeypatch.setattr(MemoryConnector, "verify", verify_together)
+
+
 # --- once each ---
 
 
@@ -49,6 +83,52 @@ def test_a_key_is_taken_once(trader):
 
     assert (caught.value.kind, caught.value.field) == ("duplicate_key", "api_key")
     assert [account.name for account in trader.list_accounts()] == ["anna"]
+
+
+def test_a_key_that_is_entered_several_times_in_one_moment_is_taken_once(world, trader):
+    done = at_once(*(functools.partial(add, trader, f"name {number}", "anna") for number in range(4)))
+
+    assert [getattr(each, "kind", "") for each in done].count("duplicate_key") == 3
+    (account,) = trader.list_accounts()
+    lead(trader)
+    trader.start_copying()
+    assert [copy.account_id for copy in copies_of_a_buy(world, trader)] == [account.id]
+
+
+def test_a_name_that_is_given_twice_in_one_moment_is_taken_once(trader):
+    done = at_once(lambda: add(trader, "one name", "anna"), lambda: add(trader, "one name", "bela"))
+
+    assert [getattr(each, "kind", "") for each in done].count("duplicate_name") == 1
+    (account,) = trader.list_accounts()
+    other = add(trader, "another", "bela" if account.uid == "uid-anna" else "anna")
+    with pytest.raises(Conflict) as caught:
+        trader.update_account(other.id, other.version, "one name")
+    assert (caught.value.kind, caught.value.field) == ("duplicate_name", "name")
+    assert trader.update_account(other.id, other.version, "another").name == "another"
+
+
+def test_keys_of_one_account_that_are_verified_in_one_moment_make_one_follower(world, trader, monkeypatch):
+    world.second_key("anna-2", of="anna")
+    world.second_key("anna-3", of="anna")
+    together(monkeypatch, 3)
+
+    at_once(*(functools.partial(add, trader, name) for name in ("anna", "anna-2", "anna-3")))
+
+    states = [(account.state, account.error_kind) for account in trader.list_accounts()]
+    assert sorted(states) == [(AccountState.ACTIVE, ""), *[(AccountState.DISABLED, "duplicate_account")] * 2]
+
+
+def test_an_account_that_is_made_leader_and_follower_in_one_moment_does_not_follow_itself(world, trader, monkeypatch):
+    world.second_key("leader-2", of="leader")
+    together(monkeypatch, 2)
+
+    at_once(lambda: add(trader, "follower", "leader-2"), lambda: lead(trader))
+
+    (follower,) = trader.list_accounts()
+    if trader.get_leader() is None:
+        assert follower.state is AccountState.ACTIVE
+    else:
+        assert (follower.state, follower.error_kind) == (AccountState.DISABLED, "leader_key")
 
 
 def test_a_second_key_of_the_same_account_is_disabled_and_gets_no_order(world, trader):

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -371,13 +371,17 @@ class CopyTrader(TraderApi):
         finally:
             connector.close()
         uid = check.uid
-        for account in self._vault.accounts():
-            if (account.exchange, account.environment, account.uid) == (exchange, environment, uid):
-                raise Conflict(
-                    f"this is the account of the follower {account.name}: it cannot follow itself",
-                    field="api_key",
-                    kind="leader_key",
-                )
+
+        def no_follower(accounts: Iterable[AccountRecord], _: object = None) -> None:
+            for account in accounts:
+                if (account.exchange, account.environment, account.uid) == (exchange, environment, uid):
+                    raise Conflict(
+                        f"this is the account of the follower {account.name}: it cannot follow itself",
+                        field="api_key",
+                        kind="leader_key",
+                    )
+
+        no_follower(self._vault.accounts())
         with self._leader_lock:
             before = self._vault.leader()
             since_ms = None
@@ -386,7 +390,8 @@ class CopyTrader(TraderApi):
                 since_ms = opened.clock.latest_ms()
                 leader, value = Leader(exchange=exchange, environment=environment, uid=uid), str(since_ms)
                 self._journal.write(lambda connection: rows.remember(connection, f"leading:{leader.label}", value))
-            record = self._vault.set_leader(LeaderRecord(exchange=exchange, environment=environment, uid=uid), fields)
+            leading = LeaderRecord(exchange=exchange, environment=environment, uid=uid)
+            record = self._vault.set_leader(leading, fields, no_follower)
             text = f"the leader is now {opened.label}"
             self._feed.publish("leader", text, what="leader_set", label=opened.label, exchange=exchange, env=env)
             watcher = self._watch(record)

@@ -36,7 +36,7 @@ from ..model import (
 )
 from ..plugins import Plugins
 from ..settings import Settings
-from ..store.vault import AccountRecord, Disabled, Vault
+from ..store.vault import AccountRecord, Disabled, LeaderRecord, Vault
 from ..views import AccountState, VerifyView
 from ..workers import OnDeath, Ticker
 from .balances import BalanceBook
@@ -241,15 +241,17 @@ class AccountService:
         """Store a follower. :raises InvalidRequest: what is wrong with it; ``field`` names the input."""
         credentials = self.checked_credentials(exchange, env, fields)
         name = checked_name(name)
-        for record in self._vault.accounts():
-            if record.name == name:
-                raise Conflict(f"there is an account named {name} already", field="name", kind="duplicate_name")
-            if record.exchange == exchange and record.key_fingerprint == credentials.fingerprint:
-                raise Conflict(
-                    f"this key is in use by the account {record.name}", field="api_key", kind="duplicate_key"
-                )
-        if any(leader.key_fingerprint == credentials.fingerprint for leader in self._vault.leaders()):
-            raise Conflict("this is the leader's key: it cannot follow itself", field="api_key", kind="leader_key")
+
+        def once_each(accounts: Iterable[AccountRecord], leaders: Iterable[LeaderRecord]) -> None:
+            refuse_name(name, accounts)
+            for record in accounts:
+                if record.exchange == exchange and record.key_fingerprint == credentials.fingerprint:
+                    raise Conflict(
+                        f"this key is in use by the account {record.name}", field="api_key", kind="duplicate_key"
+                    )
+            if any(leader.key_fingerprint == credentials.fingerprint for leader in leaders):
+                raise Conflict("this is the leader's key: it cannot follow itself", field="api_key", kind="leader_key")
+
         record = self._vault.add_account(
             AccountRecord(
                 id=AccountId(str(uuid.uuid4())),
@@ -259,6 +261,7 @@ class AccountService:
                 created_wall_ms=self._clock.wall_ms(),
             ),
             credentials,
+            once_each,
         )
         self._install(record)
         self._tell(record, "account_added", f"the account {name} was added")
@@ -287,7 +290,12 @@ class AccountService:
             if self._has_unsettled(record.id):
                 self._vault.seal_credentials(record.id)
         changes = {} if name is None else {"name": checked_name(name)}
-        record = self._vault.update_account(record.id, version, credentials, **changes)
+
+        def once_each(accounts: Iterable[AccountRecord], _: Iterable[LeaderRecord]) -> None:
+            if changes:
+                refuse_name(changes["name"], (each for each in accounts if each.id != account_id))
+
+        record = self._vault.update_account(record.id, version, credentials, once_each, **changes)
         if credentials is None:
             self._replace(record)
             return record
@@ -334,7 +342,7 @@ class AccountService:
             self._exchanges.ready(follower.opened)
             check = follower.connector.verify()
             refuse_excess(check.permissions)
-            self._refuse_other_owner(follower, check.uid)
+            refuse_other_owner(follower.record, check.uid, self._vault.accounts(), self._vault.leaders())
         except AuthenticationFailed as error:
             self.disable(follower.id, error.kind, error.message)
             return VerifyView(ok=False, error_kind=error.kind, error=error.message)
@@ -354,10 +362,20 @@ class AccountService:
         changes: dict[str, Any] = {"resumed_ms": self._dating_clock(follower.opened).latest_ms()} if was_shut else {}
         try:
             record = self._vault.update_account(
-                follower.id, None, uid=check.uid, disabled=None, status="VERIFIED", **changes
+                follower.id,
+                None,
+                # Once more, with nobody changing anything: keys of one account may be verified in one moment.
+                check=lambda *known: refuse_other_owner(follower.record, check.uid, *known),
+                uid=check.uid,
+                disabled=None,
+                status="VERIFIED",
+                **changes,
             )
         except NotFound:
             raise NotFound(f"the account {account_id} was removed meanwhile", field="id") from None
+        except AuthenticationFailed as error:
+            self.disable(follower.id, error.kind, error.message)
+            return VerifyView(ok=False, error_kind=error.kind, error=error.message)
         self._replace(record)
         self._on_verified(record.id, follower.opened, check.permissions)
         if was_shut:
@@ -553,21 +571,6 @@ class AccountService:
                 self._submit(opened, self._subscribe, other.id)
                 return
 
-    def _refuse_other_owner(self, follower: Follower, uid: str) -> None:
-        """:raises AuthenticationFailed: the key's account is here already, or it is the leader."""
-        record = follower.record
-        for other in self.all():
-            same_place = (other.record.exchange, other.record.environment) == (record.exchange, record.environment)
-            if other.id != record.id and same_place and other.record.uid == uid:
-                raise AuthenticationFailed(
-                    f"this key belongs to the same exchange account as {other.record.name}", kind="duplicate_account"
-                )
-        for leader in self._vault.leaders():
-            if (leader.exchange, leader.environment, leader.uid) == (record.exchange, record.environment, uid):
-                raise AuthenticationFailed(
-                    "this is the leader's own account: it cannot follow itself", kind="leader_key"
-                )
-
     def _open_streams(self) -> Iterable[UserStream]:
         with self._lock:
             return [stream for stream in self._streams.values() if stream is not None]
@@ -714,6 +717,26 @@ class AccountService:
             self._exchanges.ready(opened)
             clock = opened.clock
         return clock
+
+
+def refuse_name(name: str, accounts: Iterable[AccountRecord]) -> None:
+    """:raises Conflict: one of *accounts* is named so."""
+    if any(record.name == name for record in accounts):
+        raise Conflict(f"there is an account named {name} already", field="name", kind="duplicate_name")
+
+
+def refuse_other_owner(
+    record: AccountRecord, uid: str, accounts: Iterable[AccountRecord], leaders: Iterable[LeaderRecord]
+) -> None:
+    """:raises AuthenticationFailed: the account behind *record*'s key is one of these already, or is the leader."""
+    place = record.exchange, record.environment
+    for other in accounts:
+        if other.id != record.id and (other.exchange, other.environment, other.uid) == (*place, uid):
+            raise AuthenticationFailed(
+                f"this key belongs to the same exchange account as {other.name}", kind="duplicate_account"
+            )
+    if any((leader.exchange, leader.environment, leader.uid) == (*place, uid) for leader in leaders):
+        raise AuthenticationFailed("this is the leader's own account: it cannot follow itself", kind="leader_key")
 
 
 def checked_name(name: str) -> str:

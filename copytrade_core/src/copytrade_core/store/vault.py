@@ -204,6 +204,13 @@ class _State:
     accounts: Mapping[str, _Entry]
     sealed: Mapping[str, _Entry]
 
+    def records(self) -> tuple[tuple[AccountRecord, ...], tuple[LeaderRecord, ...]]:
+        """Return what is known of all accounts and leaders."""
+        return (
+            tuple(entry.record for entry in self.accounts.values()),
+            tuple(entry.record for entry in self.leaders.values()),
+        )
+
     def render(self) -> bytes:
         header = {
             "format": "copytrade-vault",
@@ -239,6 +246,13 @@ class _State:
             accounts=entries("account", document["accounts"]),
             sealed=entries("sealed", document["sealed"]),
         )
+
+
+# Told all accounts and leaders, in the order in which they were added.
+Check = Callable[[tuple[AccountRecord, ...], tuple[LeaderRecord, ...]], None]
+
+
+def _let_pass(accounts: tuple[AccountRecord, ...], leaders: tuple[LeaderRecord, ...]) -> None: ...
 
 
 class Vault:
@@ -333,13 +347,18 @@ class Vault:
         state = self._state
         return _credentials(_find(state.accounts, account_id, "account"), state.keys)
 
-    def add_account(self, record: AccountRecord, credentials: Credentials) -> AccountRecord:
-        """Store a new account; version and fingerprint are set here. :raises Conflict: its id is taken."""
+    def add_account(self, record: AccountRecord, credentials: Credentials, check: Check = _let_pass) -> AccountRecord:
+        """Store a new account; version and fingerprint are set here.
+
+        :param check: told what is there, with nobody changing it meanwhile; what it raises stops the change.
+        :raises Conflict: its id is taken.
+        """
         record = replace(record, version=1, key_fingerprint=_known_to_redactor(credentials).fingerprint)
 
         def add(state: _State) -> _State:
             if record.id in state.accounts:
                 raise Conflict(f"there is an account {record.id!r} already", field="id")
+            check(*state.records())
             entry = _Entry.seal(state.keys, "account", record, credentials.fields)
             return replace(state, accounts={**state.accounts, record.id: entry})
 
@@ -351,12 +370,14 @@ class Vault:
         account_id: AccountId,
         expected_version: int | None,
         credentials: Credentials | None = None,
+        check: Check = _let_pass,
         **changes: Any,
     ) -> AccountRecord:
         """Change an account and return it as it is now, one version on.
 
         :param expected_version: the version that the change was decided on; ``None`` for any.
         :param credentials: replace all its secrets, under a new data key.
+        :param check: as in `add_account`.
         :param changes: of ``name, uid, paused, disabled, status, resumed_ms``.
         :raises Conflict: somebody changed it first.
         :raises NotFound: there is no such account.
@@ -372,6 +393,7 @@ class Vault:
                     f"not {expected_version}",
                     field="version",
                 )
+            check(*state.records())
             record = replace(entry.record, version=entry.record.version + 1, **changes)
             if credentials is None:
                 entry = entry.with_record(state.keys, record)
@@ -452,13 +474,17 @@ class Vault:
         state = self._state
         return _credentials(_find(state.leaders, f"{exchange}/{environment}", "leader"), state.keys)
 
-    def set_leader(self, record: LeaderRecord, credentials: Credentials | None = None) -> LeaderRecord:
+    def set_leader(
+        self, record: LeaderRecord, credentials: Credentials | None = None, check: Check = _let_pass
+    ) -> LeaderRecord:
         """Make *record* the active leader. Without *credentials* the key stored for its environment stays.
 
+        :param check: as in `add_account`.
         :raises NotFound: no credentials were given and none are stored.
         """
 
         def set_active(state: _State) -> _State:
+            check(*state.records())
             if credentials is None:
                 entry = _find(state.leaders, record.id, "leader")
                 kept = replace(record, key_fingerprint=entry.record.key_fingerprint)
