@@ -6,6 +6,8 @@ One worker with threads: live streams, tickets, rate limits and replayed proofs 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from typing import Any
 
@@ -38,6 +40,19 @@ accesslog = None  # addresses may carry what is nobody's business; the audit has
 proc_name = "copytrade-panel"
 
 ALIVE_EVERY_SEC = 0.1
+
+
+def when_ready(_: Any) -> None:
+    """Leave the address for commands that print links; it may have been given to this process alone."""
+    with contextlib.suppress(OSError):  # a full disk must not keep the panel from being looked at
+        _settings.address_path.unlink(missing_ok=True)
+        with open(_settings.address_path, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(_settings.url)
+
+
+def on_exit(_: Any) -> None:
+    with contextlib.suppress(OSError):
+        _settings.address_path.unlink(missing_ok=True)
 
 
 def post_worker_init(worker: Any) -> None:

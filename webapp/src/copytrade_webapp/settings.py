@@ -103,6 +103,11 @@ class PanelSettings:
         return self.data_dir / "panel.db"
 
     @property
+    def address_path(self) -> Path:
+        """Where the panel that runs says where it is found; not there while none does."""
+        return self.data_dir / "panel.addr"
+
+    @property
     def base(self) -> str:
         return self.symbol.partition("/")[0]
 

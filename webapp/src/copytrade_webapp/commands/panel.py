@@ -31,7 +31,13 @@ class PanelServer(BaseApplication):  # type: ignore[misc]
         for name, value in known.items():
             self.cfg.set(name, value)
         self.cfg.set("loglevel", "warning")
-        self.cfg.set("when_ready", self._when_ready)
+        leave_address = self.cfg.when_ready
+
+        def when_ready(server: Any) -> None:
+            leave_address(server)
+            self._when_ready(server)
+
+        self.cfg.set("when_ready", when_ready)
 
     def load(self) -> Any:
         from ..wsgi import app
@@ -70,10 +76,21 @@ def panel(session: Session, bind: str | None, login_link: bool, as_json: bool) -
     PanelServer(when_ready).run()
 
 
-def new_login_link(settings: PanelSettings) -> str:
-    """Return an address that logs one browser in; its code stands behind the #, which no browser sends to a server."""
+def new_login_link(settings: PanelSettings, url: str = "") -> str:
+    """Return an address that logs one browser in; its code stands behind the #, which no browser sends to a server.
+
+    :param url: where the panel is, if it was started with another address than *settings* have.
+    """
     store = PanelStore(settings.database_path)
     try:
-        return f"{settings.url}/login#code={store.add_login_code()}"
+        return f"{url or settings.url}/login#code={store.add_login_code()}"
     finally:
         store.close()
+
+
+def running_url(settings: PanelSettings) -> str:
+    """Return where the panel of this data directory says that it is; empty where none runs."""
+    try:
+        return settings.address_path.read_text().strip()
+    except OSError:
+        return ""

@@ -8,7 +8,7 @@ from copytrade_core.cli.output import print_json, say
 from copytrade_core.cli.session import Group, Session, as_json, pass_session
 
 from ..api.tokens import token_json
-from .panel import new_login_link
+from .panel import new_login_link, running_url
 from .store import moment, panel_store
 
 
@@ -66,4 +66,5 @@ def revoke(session: Session, token_id: str) -> None:
 def login_link(session: Session) -> None:
     """Print a link that logs one browser in, once, within ten minutes."""
     with panel_store(session) as (_, settings):
-        say(new_login_link(settings))
+        # The name that browsers know goes first; else the running panel knows its address better than we do.
+        say(new_login_link(settings, settings.public_url or running_url(settings)))
