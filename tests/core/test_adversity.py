@@ -96,7 +96,7 @@ def test_a_report_that_comes_before_the_refusal_contradicts_it(world, trader):
 
 def test_a_first_attempt_that_shows_after_the_second_one_is_told_to_everybody(world, trader):
     world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(
-        RateLimited("too many orders", retry_after_sec=0.1, whole_address=False)
+        RateLimited("too many orders", retry_after_sec=0.5, whole_address=False)
     )
     order = world.leader_trades("leader", Side.BUY, quote="1000")
     until(lambda: [copy.state for copy in trader.list_copies()] == [CopyState.NOT_SENT])
@@ -113,7 +113,7 @@ def test_a_first_attempt_that_shows_after_the_second_one_is_told_to_everybody(wo
 
 def test_a_first_attempt_that_shows_while_the_second_one_is_asked_about_is_told_to_everybody(world, trader):
     world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(
-        RateLimited("too many orders", retry_after_sec=0.1, whole_address=False)
+        RateLimited("too many orders", retry_after_sec=0.5, whole_address=False)
     )
     order = world.leader_trades("leader", Side.BUY, quote="1000")
     until(lambda: [copy.state for copy in trader.list_copies()] == [CopyState.NOT_SENT])
@@ -133,7 +133,7 @@ def test_of_first_attempts_only_the_newest_are_remembered(world, trader, monkeyp
     monkeypatch.setattr(dispatch, "GIVEN_UP_KEPT", 1)
     for _ in range(2):
         world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(
-            RateLimited("too many orders", retry_after_sec=0.1, whole_address=False)
+            RateLimited("too many orders", retry_after_sec=0.5, whole_address=False)
         )
         order = world.leader_trades("leader", Side.BUY, quote="1000")
         until(lambda: CopyState.NOT_SENT in {copy.state for copy in trader.list_copies()})
