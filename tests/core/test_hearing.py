@@ -338,6 +338,43 @@ def test_a_report_that_says_less_than_what_is_known_changes_nothing(world, trade
     assert closed_book(trader, order.exchange_order_id).share == Fraction(1, 10)
 
 
+def contradictions(trader: Any) -> list[dict[str, Any]]:
+    events = (event.data for event in trader.list_feed(limit=1000))
+    return [data for data in events if data.get("what") == "leader_balance_contradicted"]
+
+
+def decided_without_its_balance(world: MemoryExchange, trader: Any) -> Any:
+    """The balance after this order is never pushed."""
+    order = world.fill(world.holders["leader"], Side.BUY, quote=D(100))
+    world.push("leader", *world.reports(order))
+    return closed_book(trader, order.exchange_order_id)
+
+
+def test_a_balance_that_overtakes_the_reports_of_its_order_contradicts_no_earlier_one(world, trader):
+    first = decided_without_its_balance(world, trader)
+    second = world.fill(world.holders["leader"], Side.BUY, quote=D(1000))
+    world.push("leader", world.holders["leader"].snapshot(BalanceSource.PUSHED, complete=False))
+    until(lambda: trader._watcher._unconfirmed and trader._watcher._unconfirmed[0].contradicted_ns)
+
+    world.push("leader", *world.reports(second))
+
+    assert closed_book(trader, second.exchange_order_id).share == Fraction(1000, 9900)
+    until(lambda: not trader._watcher._unconfirmed)
+    until(lambda: D(closed_book(trader, first.order_id).estimates.get("undone", 0)) == 10000)
+    assert contradictions(trader) == []
+
+
+def test_a_share_that_what_comes_later_contradicts_is_told_to_a_person(world, trader, monkeypatch):
+    monkeypatch.setattr(leader_watcher, "CONTRADICTED_SEC", 0.1)
+    book = decided_without_its_balance(world, trader)
+    world.holders["leader"].usdt += 5000
+    world.push("leader", world.holders["leader"].snapshot(BalanceSource.PUSHED, complete=False))
+
+    (alarm,) = until(lambda: contradictions(trader))
+    assert (alarm["asset"], D(alarm["reckoned"]), D(alarm["stated"])) == ("USDT", 10000, 15000)
+    assert alarm["event_id"] == book.id
+
+
 def test_an_order_that_was_heard_right_before_a_gap_is_not_too_old_for_having_been_held_back(world, tmp_path):
     with copying(world, tmp_path, max_copy_age_sec=0.3, max_copy_age_backfill_sec=60) as trader:
         watcher = trader._watcher

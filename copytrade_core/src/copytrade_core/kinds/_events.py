@@ -101,10 +101,11 @@ FEED = {
         "主账户余额变化却没有推送，正在读取订单",
     ),
     "leader_balance_contradicted": Kind(
-        "the leader's balance before order %(order_id)s was reckoned as %(reckoned)s; what came after says %(stated)s",
-        "主账户订单 %(order_id)s 之前的余额按 %(reckoned)s 计算，但之后的数据显示为 %(stated)s",
-        "look at the leader's order and at what was copied",
-        "请核对主账户的这笔订单与跟单结果",
+        "the leader's free %(asset)s before order %(order_id)s was taken as %(reckoned)s, later data says %(stated)s",
+        "主账户订单 %(order_id)s 之前的可用 %(asset)s 按 %(reckoned)s 计算，但之后的数据显示为 %(stated)s",
+        "compare the order with the leader's account on the exchange: its copies may be too large or too small; "
+        "put right by hand what they bought or sold",
+        "请在交易所核对主账户的这笔订单：跟单数量可能偏大或偏小，请手动买卖修正",
     ),
     "gap_read": Kind(
         "the leader's orders from %(since)s to %(until)s were read: %(found)s had not been heard, "

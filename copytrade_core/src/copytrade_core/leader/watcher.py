@@ -57,6 +57,7 @@ REPLAY_MS = 15 * 60 * 1000
 REMEMBER_DECIDED_MS = 7 * 24 * 3600 * 1000
 HEARD_WAIT_SEC = 15.0
 CONFIRM_LATER_NS = 30 * NS_PER_SEC
+CONTRADICTED_SEC = 15.0  # a later order's balance may come before its reports: until then it contradicts for that alone
 REFUSED_RETRY_SEC = 60.0
 RESOLVE_TRIES = 4
 PUT_BACK_MS = 250  # reports that overtake each other on the way keep number and stamp alike; this is none of those
@@ -84,7 +85,7 @@ class _Pending:
     unanswered: int = 0  # times that the exchange was asked and did not answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Unconfirmed:
     """A decided order whose figure from after it has not come: it is checked when it does."""
 
@@ -92,6 +93,7 @@ class _Unconfirmed:
     order_row_id: int
     balance: Decimal
     until_ns: int
+    contradicted_ns: int = 0  # since when the figures from after it say otherwise
 
 
 @dataclass(slots=True)
@@ -623,18 +625,28 @@ class LeaderWatcher:
                 if now < item.until_ns:
                     self._unconfirmed.append(item)
                 continue
-            row_id = item.order_row_id
-            self._journal.submit(partial(_note_estimates, row_id, estimates.as_text()))
             if not agree(item.balance, estimates.undone):
-                self._feed.alarm(
-                    f"the leader's balance before order {item.order.exchange_order_id} was reckoned as "
-                    f"{format(item.balance, 'f')}, but what came after it says {format(estimates.undone, 'f')}",
-                    what="leader_balance_contradicted",
-                    order_id=item.order.exchange_order_id,
-                    reckoned=item.balance,
-                    stated=estimates.undone,
-                    event_id=str(row_id),
-                )
+                item.contradicted_ns = item.contradicted_ns or now
+                left_sec = CONTRADICTED_SEC - (now - item.contradicted_ns) / NS_PER_SEC
+                if left_sec > 0:
+                    self._unconfirmed.append(item)
+                    self._mailbox.later(left_sec, self._confirm_later)
+                    continue
+                self._say_contradicted(item, estimates.undone)
+            self._journal.submit(partial(_note_estimates, item.order_row_id, estimates.as_text()))
+
+    def _say_contradicted(self, item: _Unconfirmed, stated: Decimal) -> None:
+        asset = self._symbol.quote if item.order.side is Side.BUY else self._symbol.base
+        self._feed.alarm(
+            f"the leader's {asset} before order {item.order.exchange_order_id} was reckoned as "
+            f"{format(item.balance, 'f')}, but what came after it says {format(stated, 'f')}",
+            what="leader_balance_contradicted",
+            order_id=item.order.exchange_order_id,
+            asset=asset,
+            reckoned=item.balance,
+            stated=stated,
+            event_id=str(item.order_row_id),
+        )
 
     # --- what was read from the exchange ---
 
