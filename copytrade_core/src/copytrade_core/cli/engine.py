@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,16 @@ def init(session: Session, key_file: Path | None, as_json: bool) -> None:
         say(f"{name.replace('_', ' ').capitalize():<16}{text}")
     say()
     if noted:
-        say("What stands between the master key and this line is shown this once: note it down.")
+        names = " and ".join(name.replace("_", " ") for name in noted)
+        say(f"Note down the {names} now: they are not shown again.")
     say("Keep a copy of the master key apart from the data: without it the vault cannot be opened.")
     if where != str(default_key_path(data_dir)) and where == str(default):
         say(f"Set {FILE_VARIABLE}={where} before you start the engine.")
-    say("Next: copytrade engine; then, beside it, copytrade leader set and copytrade accounts add.")
+    if any(each.name == "up" for each in entry_points(group="copytrade.commands")):
+        say("Next: copytrade up; open the link that it prints, and go on in the browser.")
+        say("Without a browser: copytrade engine; then, beside it, copytrade leader set and copytrade accounts add.")
+    else:
+        say("Next: copytrade engine; then, beside it, copytrade leader set and copytrade accounts add.")
 
 
 def _others_make_ready(plugins: Plugins, data_dir: Path) -> dict[str, str]:
