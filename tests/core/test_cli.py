@@ -24,7 +24,7 @@ from copytrade_core.cli import main as main_module
 from copytrade_core.cli.main import main
 from copytrade_core.codec import dumps_exact
 from copytrade_core.control.server import ControlServer
-from copytrade_core.errors import EngineHalted, InvalidRequest, UnknownExchange
+from copytrade_core.errors import Conflict, EngineHalted, InvalidRequest, NotFound, UnknownExchange
 from copytrade_core.history_csv import cell
 from copytrade_core.model import Environment, KeyWarning, Side
 from copytrade_core.views import (
@@ -424,7 +424,7 @@ def test_verify_says_ok_or_fails(run: Any, trader: FakeTrader) -> None:
     assert "Warning: bound to no address" in good.stderr
     assert bad.exit_code == bad_text.exit_code == 1
     assert json.loads(bad.stdout)["error"] == {"kind": "wrong_secret", "message": "the signature is wrong"}
-    assert "NOT OK  Alice: the signature is wrong" in bad_text.output
+    assert "NOT OK  Alice: the signature is wrong\n        → " in bad_text.output
 
 
 def test_a_key_is_replaced_at_the_version_seen(run: Any, trader: FakeTrader) -> None:
@@ -843,13 +843,27 @@ def test_simulate_shows_all_keys(run: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert "Seed7" in shown
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        pytest.param(InvalidRequest("there is no state 'FAILD'", field="state"), 2, id="invalid"),
+        pytest.param(NotFound("there is no order"), 2, id="not-there"),
+        pytest.param(Conflict("somebody decided it first"), 1, id="conflict"),
+    ],
+)
+def test_what_was_asked_wrongly_is_exit_code_2(run: Any, trader: FakeTrader, error: InvalidRequest, code: int) -> None:
+    trader.answers["get_event"] = error
+
+    assert run("events", "7").exit_code == code
+
+
 def test_nothing_that_was_typed_is_logged(run: Any, trader: FakeTrader, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     trader.answers["add_account"] = InvalidRequest("the key is already here", field="api_key")
 
     result = run("accounts", "add", "--file", "-", typed=keys(name="a", exchange="binance", env="test"))
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "list_exchanges" not in caplog.text, "frames are logged"
     assert API_SECRET not in caplog.text + result.output
 

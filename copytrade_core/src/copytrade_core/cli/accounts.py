@@ -7,6 +7,7 @@ from typing import IO
 
 import click
 
+from ..kinds import remedy
 from ..views import AccountState, AccountView, CopyView, account_json, warnings_json
 from .credentials import (
     USE_FILE,
@@ -110,6 +111,8 @@ def verify(session: Session, account: str, as_json: bool) -> None:
         say(f"{good('OK')}  {found.name}: {free} free")
     else:
         say(f"{bad('NOT OK')}  {found.name}: {result.error}")
+        if todo := remedy(result.error_kind, "en"):
+            say(f"        → {todo}")
     for warning in result.warnings:
         warn(warning.text)
     if not result.ok:
@@ -216,8 +219,8 @@ def print_accounts(session: Session, found: Sequence[AccountView], *, with_id: b
                 _last_copy(account.last_copy, with_age=not with_id),
             )
         )
-    columns = (*(("ID",) if with_id else ()), "Name", "Exchange", "State", *amounts, "Age", "Kept", "Last copy")
-    print_table(columns, rows, right=(*amounts, "Age"), spare=("Last copy", "Kept", "Age", "Exchange"))
+    columns = (*(("ID",) if with_id else ()), "Name", "Exchange", "State", *amounts, "Age", "Balances", "Last copy")
+    print_table(columns, rows, right=(*amounts, "Age"), spare=("Last copy", "Balances", "Age", "Exchange"))
     for account in found:
         if account.error:
             say(f"{bad(account.state.value)}  {account.name}: {account.error}")
@@ -231,7 +234,7 @@ def _kept(account: AccountView) -> str:
     """Return how the balances are kept fresh: by pushes, or by reading them every so often."""
     if account.pushed:
         return "pushed"
-    return NOTHING if account.poll_sec is None else f"each {age(account.poll_sec)}"
+    return NOTHING if account.poll_sec is None else f"read each {age(account.poll_sec)}"
 
 
 def _last_copy(copy: CopyView | None, *, with_age: bool) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import CopytradeError, EngineNotRunning, UnknownExchange
+from ..errors import Conflict, CopytradeError, EngineNotRunning, InvalidRequest, UnknownExchange
 from .acceptance import acceptance
 from .accounts import accounts
 from .copying import copy
@@ -60,7 +60,9 @@ class Copytrade(click.Group):
         except CopytradeError as error:
             if session.debug:
                 raise
-            failure = InputError if isinstance(error, UnknownExchange) else Failure
+            # A conflict is of the present state: what was asked may be right a moment later.
+            asked_wrongly = isinstance(error, (UnknownExchange, InvalidRequest)) and not isinstance(error, Conflict)
+            failure = InputError if asked_wrongly else Failure
             raise failure(_sentence(error, session)) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
@@ -115,8 +117,8 @@ def _sentence(error: CopytradeError, session: Session) -> str:
 @click.group(
     cls=Copytrade,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="A new installation: copytrade init, copytrade engine, copytrade leader set, copytrade accounts add, "
-    "copytrade copy start.",
+    epilog="A new installation: copytrade init, then copytrade up, and the rest in the browser (by copytrade-webapp). "
+    "Without it: copytrade engine; beside it copytrade leader set, copytrade accounts add, copytrade copy start.",
 )
 @click.version_option(package_name="copytrade-core", prog_name="copytrade")
 def main() -> None:
