@@ -114,6 +114,15 @@ def test_a_link_lets_in_once_and_its_code_leaves_the_address_line(panel, store, 
         assert page.locator("#with-token").is_visible() and "code" not in page.url
 
 
+def test_a_link_that_is_opened_where_one_logs_in_lets_in(panel, store, browser):
+    with watched_context(browser) as context:
+        page = context.new_page()
+        page.goto(f"{panel.url}/login")
+        page.locator("#with-token").wait_for()
+        page.goto(f"{panel.url}/login#code={store.add_login_code()}")  # only what stands behind the # changes
+        has_figures(page)
+
+
 def test_power_asks_for_the_token_again_when_it_was_shown_long_ago(panel, store, browser):
     _, token = store.add_token("admin")
     with watched_context(browser) as context:

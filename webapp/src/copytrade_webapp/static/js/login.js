@@ -21,9 +21,7 @@ const SECTIONS = ["waiting", "with-token", "enrol", "pending"];
 async function start() {
   show();
   handle({ onLoggedOut: () => {} }); // this is where one would be sent
-  const code = new URLSearchParams(location.hash.slice(1)).get("code");
-  // The code is good for one use, and must not stay in the address line or the history.
-  if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+  const asked = takeHash();
   useCatalogue(await page(`/i18n/${lang}.json`));
   byId("login-form").addEventListener(
     "submit",
@@ -31,8 +29,21 @@ async function start() {
   );
   byId("enrol-form").addEventListener("submit", (/** @type {Event} */ event) => (event.preventDefault(), enrol()));
   byId("log-out").addEventListener("click", logOut);
+  // A link that is opened in this tab changes nothing but what stands behind the #.
+  addEventListener("hashchange", () => {
+    const { code } = takeHash();
+    if (code) enter(() => post("/session", { code }));
+  });
+  const { code } = asked;
   if (code) return enter(() => post("/session", { code }));
   await enter(() => get("/session"));
+}
+
+/** The code is good for one use, and must not stay in the address line or the history. */
+function takeHash() {
+  const said = new URLSearchParams(location.hash.slice(1));
+  if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+  return { code: said.get("code") };
 }
 
 /** @param {() => Promise<any>} ask */
