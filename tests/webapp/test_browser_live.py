@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import re
@@ -293,3 +294,42 @@ def test_rise_and_fall_swap_their_colours(page):
     page.reload()
     assert re.match("dark", page.locator("html").get_attribute("data-bs-theme"))
     assert page.locator("html").get_attribute("data-colours") == "red-rises"
+
+
+def rows_of(page):
+    """Return from where to where each row of the main table reaches, from above."""
+    page.wait_for_timeout(300)
+    return page.evaluate(
+        """() => [...document.querySelectorAll(".accounts .grid-row:not([inert])")]
+            .map((row) => row.getBoundingClientRect()).map(({ top, bottom }) => [top, bottom]).sort((a, b) => a[0] - b[0])"""
+    )
+
+
+def test_rows_keep_apart_when_the_window_changes_its_width(engine, page):
+    for number in range(6):
+        engine.change(number, name=f"账户 {number}")
+    page.locator("#accounts-count", has_text="6").wait_for()
+    for width in (1280, 390, 800, 1280):
+        page.set_viewport_size({"width": width, "height": 768})
+        rows = rows_of(page)
+        assert len(rows) == 6
+        assert all(above[1] <= below[0] for above, below in itertools.pairwise(rows))
+        page.reload()
+        page.locator(".accounts .grid-row").nth(5).wait_for()
+        fresh = rows_of(page)
+        assert [bottom - top for top, bottom in rows] == [bottom - top for top, bottom in fresh]
+        assert rows[1][0] - rows[0][0] == fresh[1][0] - fresh[0][0]
+
+
+def test_messages_of_failures_go_by_themselves_and_cover_no_tab(page):
+    page.evaluate(
+        """async () => {
+            const own = document.querySelector("script[src*='js/app.js']").src;
+            const { say } = await import(own.replace("app.js", "components/toasts.js"));
+            for (const title of ["1", "2", "3", "4"]) say({ tone: "bad", title, text: "x ".repeat(60) });
+        }"""
+    )
+    assert page.locator(".toast-card strong").all_inner_texts() == ["2", "3", "4"]
+    for tab in page.get_by_role("tab").all():
+        tab.click(timeout=3000)
+    page.locator(".toast-card").first.wait_for(state="detached", timeout=20_000)

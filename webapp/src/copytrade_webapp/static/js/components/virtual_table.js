@@ -81,7 +81,10 @@ export class VirtualTable {
   }
 
   #measure() {
+    const before = this.#rowHeight;
     this.#rowHeight = parseFloat(getComputedStyle(this.scroll).getPropertyValue("--row")) || 36;
+    // Another width has rows of another height: those that are shown stand where the old ones stood.
+    if (before !== this.#rowHeight) for (const [index, row] of this.#shown) this.#place(row, index);
     this.#height = this.scroll.clientHeight;
     this.room.style.blockSize = `${this.#items.length * this.#rowHeight}px`;
     this.#draw();
@@ -128,7 +131,7 @@ export class VirtualTable {
     if (!row) {
       row = this.#spare.pop() ?? this.room.appendChild(this.#options.makeRow());
       row.inert = false;
-      row.style.transform = `translateY(${index * this.#rowHeight}px)`;
+      this.#place(row, index);
       row.setAttribute("aria-rowindex", String(index + 2));
       this.#shown.set(index, row);
     }
@@ -136,6 +139,11 @@ export class VirtualTable {
     row.item = item;
     if (this.#options.onOpen) row.setAttribute("aria-selected", String(item.id === this.#selected));
     this.#options.drawRow(row, item);
+  }
+
+  /** @param {any} row @param {number} index */
+  #place(row, index) {
+    row.style.transform = `translateY(${index * this.#rowHeight}px)`;
   }
 
   /** @param {Column} column */
