@@ -3,7 +3,9 @@ import { _, advise, explain } from "../i18n.js";
 import { byId, el, icon } from "../lib/dom.js";
 
 const SHOWN_MS = 6000;
-const MOST = 5;
+const BAD_SHOWN_MS = 12_000;
+const READING_MS = 2000;
+const MOST = 3;
 const ICONS = {
   good: "check-circle-fill",
   bad: "exclamation-octagon-fill",
@@ -12,7 +14,7 @@ const ICONS = {
 };
 
 /**
- * Say something for a moment; what is bad stays until it is closed.
+ * Say something for a moment, what is bad for longer; what must not be missed stands under "Needs you" as well.
  * @param {{tone?: "good"|"bad"|"warn"|"info", title: string, text?: string, advice?: string, buttons?: any[], tag?: string}} message
  */
 export function say({ tone = "info", title, text = "", advice = "", buttons = [], tag = "" }) {
@@ -39,7 +41,9 @@ export function say({ tone = "info", title, text = "", advice = "", buttons = []
   // A popover that is opened again comes before dialogs, too.
   if (room.matches(":popover-open")) room.hidePopover();
   room.showPopover();
-  if (tone !== "bad") setTimeout(() => drop(card), SHOWN_MS);
+  // Not from under the hand of somebody who reads it or is about to press its button.
+  const leave = () => (card.matches(":hover, :focus-within") ? setTimeout(leave, READING_MS) : drop(card));
+  setTimeout(leave, tone === "bad" ? BAD_SHOWN_MS : SHOWN_MS);
 }
 
 /** @param {any} error @param {string} title what did not work */
