@@ -301,7 +301,8 @@ def rows_of(page):
     page.wait_for_timeout(300)
     return page.evaluate(
         """() => [...document.querySelectorAll(".accounts .grid-row:not([inert])")]
-            .map((row) => row.getBoundingClientRect()).map(({ top, bottom }) => [top, bottom]).sort((a, b) => a[0] - b[0])"""
+            .map((row) => row.getBoundingClientRect())
+            .map(({ top, bottom }) => [top, bottom]).sort((a, b) => a[0] - b[0])"""
     )
 
 

@@ -31,7 +31,7 @@ export function openEditAccount(account, note) {
       exchange: account.exchange,
       env: account.env,
       fixed: true,
-      hint: _("leave empty to keep the stored one"),
+      hint: _("replaced all together, or leave all empty to keep them"),
       note,
     },
     send: async ({ name, credentials }) => {
@@ -125,6 +125,7 @@ function open({ title, button, form: own, send, done, onConflict }) {
       text: _("The engine has to run, with at least one exchange's plug-in."),
     });
   const submit = () =>
+    form.isComplete() &&
     busyWhile(save, async () => {
       const values = form.values();
       try {

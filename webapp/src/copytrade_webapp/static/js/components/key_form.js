@@ -89,6 +89,21 @@ export function keyForm(wish) {
     form,
     values: () => ({ name: name.value.trim(), exchange: exchange.id, env, credentials: fields.values() }),
     clear: () => fields.clear(),
+    /** Whether all is filled in that has to be; if not, each field says so. */
+    isComplete: () => {
+      const given = fields.values();
+      const kept = (fixed || Boolean(wish.optional?.(exchange.id, env))) && !Object.keys(given).length;
+      const missing = exchange.fields
+        .filter((/** @type {any} */ field) => field.required && !kept && !given[field.name])
+        .map((/** @type {any} */ field) => field.name);
+      if (wish.named && !name.value.trim()) missing.unshift("name");
+      alert.hidden = true;
+      showErrors(
+        form,
+        missing.map((/** @type {string} */ field) => ({ field, text: _("Fill this in.") })),
+      );
+      return missing.length === 0;
+    },
     /** @param {any} problem */
     showProblem: (problem) => {
       const errors = (problem.errors ?? []).map((/** @type {any} */ each) => ({
@@ -108,7 +123,7 @@ export function keyForm(wish) {
 
 /** @param {{kind: string, detail: string}} error */
 function fieldText({ kind, detail }) {
-  if (kind === "missing_field" || /^(missing data|this field is required|shorter than)/i.test(detail))
+  if (kind === "missing_field" || /^(missing data|this field is required|shorter than|length must be between 1 )/i.test(detail))
     return _("Fill this in.");
   return sentence(kind === "invalid" ? "" : kind, { reason: detail });
 }

@@ -18,6 +18,7 @@ export function openLeaderDialog() {
     });
   const leader = store.status?.leader;
   const submit = () =>
+    form.isComplete() &&
     busyWhile(save, async () => {
       const { exchange, env, credentials } = form.values();
       try {
@@ -40,7 +41,7 @@ export function openLeaderDialog() {
     named: false,
     leads: true,
     optional: () => Boolean(leader),
-    hint: leader ? _("leave empty to use the stored one") : "",
+    hint: leader ? _("replaced all together, or leave all empty to keep them") : "",
     note: reason
       ? el(
           "div.note.bad",
