@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import quote
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from changing_engine import Engine
+from client_certificate import certificate
 from copytrade_webapp.access.secret import PanelSecret
 from copytrade_webapp.access.store import MOST_PENDING, DeviceKind
 from copytrade_webapp.settings import AppMode
@@ -432,23 +426,6 @@ def test_a_revoked_device_is_out_at_once_with_its_sessions_and_streams(stage, pa
 # --- certificates ---
 
 
-def certificate(name="office"):
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, SHA256())
-    )
-    return quote(made.public_bytes(Encoding.PEM).decode(), safe="")
-
-
 @pytest.fixture
 def behind_proxy(tmp_path):
     authority = tmp_path / "ca.crt"
@@ -510,6 +487,14 @@ def test_without_an_authority_or_a_proxy_no_certificate_counts(tmp_path):
     for number, settings in enumerate([{"behind_proxy": True}, {"tls_client_ca": authority}]):
         with panel_stage(tmp_path / f"{number}", Engine(), mode=AppMode.DEVICE_WHITELIST, **settings) as stage:
             is_problem(show(stage.page(), certificate()), 401, "device_proof_required")
+
+
+def test_a_program_shows_its_token_and_a_certificate(behind_proxy):
+    program, text = behind_proxy.program(), certificate("robot")
+    is_problem(show(program, text), 403, "device_pending")
+    behind_proxy.store.approve_device(behind_proxy.store.list_devices()[0].id, "command line")
+    assert show(program, text).status_code == 200
+    is_problem(show(program, certificate("robot")), 403, "device_pending")
 
 
 def test_a_stranger_with_a_certificate_fills_no_list(behind_proxy):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ OPEN_CALLS = frozenset({("GET", f"{API}/session"), ("POST", f"{API}/session"), (
 BEFORE_APPROVAL = frozenset({("POST", f"{API}/devices/enrol"), ("POST", f"{API}/devices/token")})
 ALIVE = frozenset({"/livez", "/readyz"})  # asked under any name: by load balancers, by address
 HEALTH = frozenset({"/metrics", "/api/status"})
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FRESH_SEC = 30 * 60
 
@@ -176,9 +177,11 @@ def init_access(app: Flask, panel: Panel) -> None:
     @app.before_request
     def check() -> Response | None:
         path = request.path
-        if path in ALIVE or (path in HEALTH and _is_loopback(request.host)):
+        # Not request.host, which makes one up where there is none.
+        host = request.headers.get("Host", "")
+        if path in ALIVE or (path in HEALTH and _is_loopback(host)):
             return None
-        if request.host not in allowed_hosts(panel.settings):
+        if host not in allowed_hosts(panel.settings):
             # A name that somebody else pointed here would be a page of his with our answers.
             raise Problem(421, "wrong_host", f"the panel is at {panel.settings.url}")
         if path in HEALTH or not path.startswith("/api/") or path == STREAM:
@@ -224,7 +227,7 @@ def require_fresh() -> None:
 
 def _is_loopback(host: str) -> bool:
     """Whether a ``Host`` names this machine: no name server can make it name another."""
-    return host.rpartition(":")[0] in LOOPBACK or host in LOOPBACK
+    return LOOPBACK.fullmatch(host) is not None
 
 
 def _is_change() -> bool:

@@ -190,7 +190,7 @@ class PanelStore:
                 found = connection.execute(select(meta.c.value).where(meta.c.name == "version")).scalar()
                 if found is None:
                     connection.execute(meta.insert(), {"name": "version", "value": str(SCHEMA_VERSION)})
-                elif int(found) > SCHEMA_VERSION:
+                elif not found.isdecimal() or int(found) > SCHEMA_VERSION:
                     raise ConfigError(f"{path} was written by a newer version of the panel")
         except SQLAlchemyError as error:
             raise ConfigError(f"{path} cannot be used: {type(error).__name__}") from None
