@@ -273,6 +273,20 @@ def test_a_columns_amounts_have_the_same_decimals() -> None:
     assert output.even(["3 of 4", "12 s"]) == ["3 of 4", "12 s"]
 
 
+def test_times_in_sentences_are_local_ones() -> None:
+    assert output.with_local_times("since 2026-03-01T10:00:00.123Z, 3 of 4") == (
+        f"since {output.local_time('2026-03-01T10:00:00Z')}, 3 of 4"
+    )
+
+
+def test_a_copy_of_which_nothing_was_filled_shows_no_amount(run: Any, trader: FakeTrader) -> None:
+    trader.answers["list_copies"] = [
+        replace(copy, filled_base=Decimal(0), average_price=None) for copy in an_order().copies
+    ]
+
+    assert "0.00000000" not in run("copies").output
+
+
 def test_a_closed_book_shows_the_sum_and_why_somebody_failed(run: Any, trader: FakeTrader) -> None:
     trader.answers["get_event"] = an_order()
 

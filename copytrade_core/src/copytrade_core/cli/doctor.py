@@ -11,7 +11,7 @@ from ..errors import CopytradeError, EngineNotRunning
 from ..kinds import remedy
 from ..plugins import Plugins
 from ..views import Finding
-from .output import NOTHING, print_json, print_table, say, screen_width
+from .output import NOTHING, print_json, print_table, say, screen_width, with_local_times
 from .session import Command, Session, as_json, pass_session
 
 
@@ -43,7 +43,7 @@ def doctor(session: Session, as_json: bool) -> None:
 
 def _print_finding(each: Finding) -> None:
     mark = click.style(f"{each.level:<9}", fg={"ok": "green", "warning": "yellow"}.get(each.level, "red"))
-    lines = textwrap.wrap(f"{each.check}: {each.text}", screen_width() - 9, break_on_hyphens=False)
+    lines = textwrap.wrap(f"{each.check}: {with_local_times(each.text)}", screen_width() - 9, break_on_hyphens=False)
     for number, line in enumerate(lines):
         say(f"{' ' * 9 if number else mark}{line}")
     if each.remedy:

@@ -132,7 +132,7 @@ def copies(
                     copy.side.value,
                     copy.state.value,
                     NOTHING if copy.sent is None else f"{amount(copy.sent)} {copy.size_asset}",
-                    amount(copy.filled_base, 8),
+                    amount(copy.filled_base or None, 8),
                     price(copy.average_price),
                 )
                 for copy in found

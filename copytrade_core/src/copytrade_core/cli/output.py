@@ -32,6 +32,8 @@ _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
 _AMOUNT = re.compile(r"(?P<whole>-?[0-9]+)(\.(?P<decimals>[0-9]+))?(?P<unit>( [A-Z%][A-Z0-9]*)?)")
 
+_UTC_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|\+00:00)")
+
 _UNBROKEN = frozenset({"ID", "Side", "State"})
 _STATE_STYLES: dict[str, str] = {
     AccountState.ACTIVE: "green",
@@ -180,7 +182,7 @@ def book_table(order: LeaderOrderView) -> RenderableType:
             amount(copy.free_before),
             amount(None if copy.computed is None else plain_fraction(copy.computed, 8)),
             amount(copy.sent),
-            amount(copy.filled_base),
+            amount(copy.filled_base or None),
             price(copy.average_price),
             amount(copy.slippage_bp),
             f"{max(copy.latency_ms.values()):.0f}" if copy.latency_ms else NOTHING,
@@ -250,6 +252,11 @@ def age(seconds: float | None) -> str:
 def local_time(text: str) -> str:
     """Return an ISO 8601 time as local date and time; ``-`` where there is none."""
     return _parse(text).astimezone().strftime("%Y-%m-%d %H:%M:%S") if text else NOTHING
+
+
+def with_local_times(text: str) -> str:
+    """Return a sentence of the engine, which writes times in UTC, with local ones as in all tables."""
+    return _UTC_TIME.sub(lambda match: local_time(match[0]), text)
 
 
 def ago(text: str) -> str:
