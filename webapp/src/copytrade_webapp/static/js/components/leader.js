@@ -71,7 +71,7 @@ function filled(leader) {
     ],
     [
       _("Sign of life"),
-      leader.proof_age_sec == null ? "–" : _("%(age)s ago", { age: format.seconds(leader.proof_age_sec) }),
+      leader.proof_age_sec == null || !store.isLive ? "–" : _("%(age)s ago", { age: format.seconds(leader.proof_age_sec) }),
     ],
     [_("Connections"), format.count(leader.connections)],
     leader.gap_since ? [_("Not heard since"), el("span.bad", {}, format.moment(leader.gap_since))] : null,

@@ -34,11 +34,11 @@ function drawTheme() {
 function draw() {
   const { status, engine, stream } = store;
   const known = status && engine.connected && stream.open;
-  const running = Boolean(known && status.running);
+  const running = Boolean(status?.running); // as last known: the button keeps its word
   const halted = Boolean(known && status.halted);
   const state = byId("run-state");
   state.className = `state ${!known ? "muted" : halted ? "bad" : running ? "good" : "warn"}`;
-  const since = running && !halted && status.copying_since;
+  const since = known && running && !halted && status.copying_since;
   const word = !known ? _("Unknown") : halted ? _("Halted") : running ? _("Running") : _("Stopped");
   if (state.dataset.shown !== word + since) {
     state.dataset.shown = word + since;
