@@ -5,7 +5,7 @@ import { get } from "../api.js";
 import { isZero } from "../lib/decimal.js";
 import { busyWhile, el, fillWith, setText } from "../lib/dom.js";
 import { store } from "../store.js";
-import { tone, word } from "../words.js";
+import { exchangeName, tone, word } from "../words.js";
 import { bookHead } from "./book_head.js";
 import { copyDetail } from "./copy_detail.js";
 import { copyOrderNow } from "./decide.js";
@@ -137,7 +137,7 @@ function drawRow(row, copy, book) {
   const { parts } = row;
   const two = (/** @type {any} */ cell, /** @type {string} */ above, /** @type {string} */ below) =>
     fillWith(cell, el("span.clip", {}, above), el("small", {}, below));
-  two(parts.account, copy.account, `${copy.exchange} · ${word(copy.env)}`);
+  two(parts.account, copy.account, `${exchangeName(store.exchanges, copy.exchange)} · ${word(copy.env)}`);
   fillWith(parts.state, el(`span.pill${tone(copy.state) ? `.${tone(copy.state)}` : ""}`, {}, word(copy.state)));
   const reason = copy.reason_kind || copy.reason ? sentence(copy.reason_kind, { ...copy }) : "";
   if (copy.sent == null) two(parts.sum, "–", reason);
