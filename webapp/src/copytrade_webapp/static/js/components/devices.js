@@ -6,6 +6,8 @@ import { busyWhile, el, fillWith, icon } from "../lib/dom.js";
 import { askOnce, openDialog } from "./dialog.js";
 import { say, sayProblem } from "./toasts.js";
 
+const LOOK_AGAIN_MS = 5000;
+
 export async function openDevices() {
   const list = el("div.list");
   const own = canBeADevice() ? await thumbprint().catch(() => "") : "";
@@ -28,8 +30,10 @@ export async function openDevices() {
       fillWith(list, el("p.quiet", {}, explain(error)));
     }
   };
+  const again = setInterval(() => document.hidden || list.contains(document.activeElement) || load(), LOOK_AGAIN_MS);
   openDialog({
     title: _("Devices"),
+    onClose: () => clearInterval(again),
     size: "wide",
     body: el(
       "div.sheet-body",
@@ -102,7 +106,8 @@ function row(device, isThis, reload) {
       {},
       el("strong", {}, device.name, isThis ? ` (${_("this one")})` : ""),
       el("small", {}, last),
-      el("small.mono", {}, device.thumbprint),
+      // As the waiting page shows it: the name is what the other side typed.
+      el("small.mono", { title: device.thumbprint }, device.id),
     ),
     el(`span.pill${state[0] ? `.${state[0]}` : ""}`, {}, state[1]),
     device.state === "PENDING" ? approve : null,
