@@ -110,7 +110,7 @@ def test_a_link_lets_in_once_and_its_code_leaves_the_address_line(panel, store, 
     with watched_context(browser) as context:
         page = context.new_page()
         page.goto(link)
-        page.locator("#entry-error", has_text="已用过或已过期").wait_for()
+        page.locator("#entry-error", has_text="有误、已用过或已过期").wait_for()
         assert page.locator("#with-token").is_visible() and "code" not in page.url
 
 
@@ -156,6 +156,7 @@ def test_a_revoked_token_ends_the_page_that_it_opened(panel, store, browser):
         )
         assert answer.status_code == 200
         page.wait_for_url("**/login")
+        page.locator("#entry-error", has_text="登录已结束").wait_for()
 
 
 @WHITELIST
@@ -183,6 +184,7 @@ def test_devices_are_registered_approved_and_revoked(panel, store, browser):
         page.locator("#menu-button").click()
         page.locator("#menu-devices").click()
         row = page.locator("dialog .list-row", has_text="家里")
+        row.get_by_text(command.split()[-1], exact=True).wait_for()
         row.get_by_role("button", name="批准").click()
         row.get_by_text("已批准").wait_for()
         has_figures(other)

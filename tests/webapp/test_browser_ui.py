@@ -135,13 +135,13 @@ def test_from_an_empty_panel_to_the_first_closed_book(stage, page):
     world = sims.world
     pem = sims.call(lambda: sims.simulators["binance"].add_credentials(world.accounts["binance-2"], "ed25519"))
     add_account(page, "币安 HMAC", "binance", "test", keys_of(sims, "binance", 0))
-    row_of(page, "币安 HMAC").get_by_text("跟单中").wait_for()
+    row_of(page, "币安 HMAC").get_by_text("已启用").wait_for()
     add_account(page, "币安 Ed25519", "binance", "test", pem)
-    row_of(page, "币安 Ed25519").get_by_text("跟单中").wait_for()
+    row_of(page, "币安 Ed25519").get_by_text("已启用").wait_for()
     add_account(page, "Bitget 一", "bitget", "demo", keys_of(sims, "bitget", 0))
-    row_of(page, "Bitget 一").get_by_text("跟单中").wait_for()
+    row_of(page, "Bitget 一").get_by_text("已启用").wait_for()
     add_account(page, "Bitget 二", "bitget", "demo", keys_of(sims, "bitget", 1))
-    row_of(page, "Bitget 二").get_by_text("跟单中").wait_for()
+    row_of(page, "Bitget 二").get_by_text("已启用").wait_for()
 
     # The same key again, and the leader's: refused beside the field.
     add_account(page, "又一个", "binance", "test", keys_of(sims, "binance", 0))
@@ -190,14 +190,14 @@ def test_verifying_a_good_and_a_bad_key_pausing_editing_deleting(stage, page):
     row.get_by_role("button", name="暂停 binance 1").click()
     row.get_by_text("已暂停").wait_for()
     row.get_by_role("button", name="恢复 binance 1").click()
-    row.get_by_text("跟单中").wait_for()
+    row.get_by_text("已启用").wait_for()
 
     # Another name; the key stays.
     row.get_by_role("button", name="编辑 binance 1").click()
     page.locator("dialog [name=name]").fill("小王")
     page.locator("#save-account").click()
     row = row_of(page, "小王")
-    row.get_by_text("跟单中").wait_for()
+    row.get_by_text("已启用").wait_for()
 
     # A key that is revoked at the exchange.
     def revoke():
@@ -218,7 +218,7 @@ def test_verifying_a_good_and_a_bad_key_pausing_editing_deleting(stage, page):
     assert "API Secret" in note.inner_text()
     fill(page, keys)
     page.locator("#save-account").click()
-    row_of(page, "小李").get_by_text("跟单中").wait_for()
+    row_of(page, "小李").get_by_text("已启用").wait_for()
 
     # Delete asks once and names the account.
     row_of(page, "小李").get_by_role("button", name="删除 小李").click()
@@ -286,7 +286,7 @@ def test_a_third_plug_in_appears_with_its_own_fields(stage, page):
     fill(page, keys)
     page.locator("#save-account").click()
     row = row_of(page, "卡尔")
-    row.get_by_text("跟单中").wait_for()
+    row.get_by_text("已启用").wait_for()
     row.get_by_text("艾克米").wait_for()
 
 

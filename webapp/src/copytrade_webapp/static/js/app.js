@@ -18,6 +18,7 @@ import { store } from "./store.js";
 import { allWords } from "./words.js";
 
 const toLogin = () => location.assign("/login");
+const ended = () => location.assign("/login#ended=1");
 
 async function start() {
   show();
@@ -25,7 +26,7 @@ async function start() {
   useCatalogue(catalogue);
   if (!session.logged_in) return toLogin();
   useSession(session);
-  handle({ reauthenticate: askForToken });
+  handle({ reauthenticate: askForToken, onLoggedOut: ended });
   await loadKinds();
   mountTopbar();
   byId("who").textContent = [session.name, session.device?.name].filter(Boolean).join(" · ");
@@ -37,7 +38,7 @@ async function start() {
   mountNotifications(() => tabs.open("todo"));
   store.when(["engine", "snapshot"], loadExchanges);
   openAsked(tabs);
-  follow(toLogin);
+  follow(ended);
   mountPwa().catch((error) => console.info("no service worker:", error.message));
 }
 

@@ -11,7 +11,7 @@ const NOT_REGISTERED = ["device_unknown", "device_proof_required", "device_token
 /** @type {Record<string, () => string>} */
 const REASONS = {
   token_invalid: () => _("This access token is not valid."),
-  code_invalid: () => _("This link or code was used before, or is too old. Ask for a new one."),
+  code_invalid: () => _("This link or code is wrong, was used before, or is too old. Ask for a new one."),
   too_many_requests: () => _("Too many tries. Wait a few minutes."),
   device_revoked: () => _("This device was revoked. To register it again, clear this site's data in the browser."),
   device_clock: () => _("The clock of this computer is wrong by more than five minutes. Set it right."),
@@ -34,16 +34,18 @@ async function start() {
     const { code } = takeHash();
     if (code) enter(() => post("/session", { code }));
   });
-  const { code } = asked;
+  const { code, ended } = asked;
   if (code) return enter(() => post("/session", { code }));
   await enter(() => get("/session"));
+  if (ended && byId("entry-error").hidden && !byId("with-token").hidden)
+    fail(_("Your login has ended. Open a new login link, or show your access token again."));
 }
 
 /** The code is good for one use, and must not stay in the address line or the history. */
 function takeHash() {
   const said = new URLSearchParams(location.hash.slice(1));
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
-  return { code: said.get("code") };
+  return { code: said.get("code"), ended: said.has("ended") };
 }
 
 /** @param {() => Promise<any>} ask */

@@ -17,9 +17,11 @@ const WORDS = {
   STALE: () => _("too old"),
   NEEDS_PERSON: () => _("needs a person"),
   COPIED: () => _("copied"),
+  PARTLY_COPIED: () => _("partly copied"),
+  NOT_COPIED: () => _("none copied"),
   IGNORED: () => _("not copied"),
   UNDECIDED: () => _("undecided"),
-  ACTIVE: () => _("active"),
+  ACTIVE: () => _("enabled"),
   PAUSED: () => _("paused"),
   DISABLED: () => _("disabled"),
   BUY: () => _("Buy"),
@@ -42,11 +44,17 @@ export function allWords() {
   return Object.fromEntries(Object.keys(WORDS).map((code) => [code, word(code)]));
 }
 
+/** What became of a leader's order, by its copies where it has some. @param {any} order */
+export function outcome({ state, ok, fanout, pending }) {
+  if (state !== "COPIED" || pending || ok === fanout) return state;
+  return ok ? "PARTLY_COPIED" : "NOT_COPIED";
+}
+
 /** How good or bad a state is, as a class. @param {string} state */
 export function tone(state) {
   if (["FILLED", "ACTIVE", "COPIED"].includes(state)) return "good";
   if (["REJECTED", "FAILED", "DISABLED", "NEEDS_PERSON"].includes(state)) return "bad";
-  if (["PARTLY_FILLED", "UNKNOWN", "STALE", "UNDECIDED", "PAUSED"].includes(state)) return "warn";
+  if (["PARTLY_FILLED", "PARTLY_COPIED", "NOT_COPIED", "UNKNOWN", "STALE", "UNDECIDED", "PAUSED"].includes(state)) return "warn";
   return "";
 }
 

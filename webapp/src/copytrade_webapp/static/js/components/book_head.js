@@ -1,7 +1,7 @@
 // @ts-check
 import { _, format, sentence } from "../i18n.js";
 import { el } from "../lib/dom.js";
-import { tone, word } from "../words.js";
+import { outcome, tone, word } from "../words.js";
 
 /** The leader's side of a closed book. @param {any} book @returns {any[]} */
 export function bookHead(book) {
@@ -37,7 +37,7 @@ export function bookHead(book) {
         .filter(Boolean)
         .join(_(", ")),
     ),
-    figure(_("State"), el(`span.${tone(book.state) || "muted"}`, {}, word(book.state)), reason),
+    figure(_("State"), el(`span.${tone(outcome(book)) || "muted"}`, {}, word(outcome(book))), reason),
     figure(_("Order number"), el("span.mono", {}, book.order_id)),
   ];
 }

@@ -2,7 +2,7 @@
 import { _, format, sentence } from "../i18n.js";
 import { el, fillWith, icon, setText } from "../lib/dom.js";
 import { store } from "../store.js";
-import { tone, word } from "../words.js";
+import { outcome, tone, word } from "../words.js";
 import { openBook } from "./book.js";
 import { assets } from "./copying.js";
 import { VirtualTable } from "./virtual_table.js";
@@ -97,10 +97,10 @@ function drawRow(row, event, base, quote) {
 /** @param {any} cell @param {any} event */
 function drawState(cell, event) {
   const reason = event.reason_kind ? sentence(event.reason_kind, { ...event }) : event.reason;
-  const done = event.state === "COPIED" && !event.pending;
-  const state = done && event.fail ? "warn" : tone(event.state);
+  const came = outcome(event);
+  const state = tone(came);
   cell.title = reason ?? "";
-  const name = event.state === "COPIED" && event.pending ? _("being copied") : word(event.state);
+  const name = event.state === "COPIED" && event.pending ? _("being copied") : word(came);
   fillWith(
     cell,
     el(`span.pill${state ? `.${state}` : ""}`, {}, name),
