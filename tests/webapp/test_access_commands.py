@@ -30,6 +30,15 @@ def run(stage, *arguments, code=0):
     return result.output
 
 
+def test_a_token_is_named_by_the_beginning_of_its_id_if_that_is_one_tokens(stage):
+    ids = [json.loads(run(stage, "tokens", "add", name, "--json"))["id"] for name in ("one", "two")]
+
+    assert run(stage, "tokens", "list").split()[:2] == ["ID", "State"]
+    assert f"Token {ids[0]} is revoked" in run(stage, "tokens", "revoke", ids[0][:-1])
+    run(stage, "tokens", "revoke", "", code=2)
+    assert "revoked" not in next(line for line in run(stage, "tokens", "list").splitlines() if ids[1] in line)
+
+
 def test_a_token_is_shown_once_and_lets_in_until_it_is_revoked(stage):
     made = json.loads(run(stage, "tokens", "add", "小王的电脑", "--json"))
     page = stage.page(log_in=False)

@@ -6,6 +6,7 @@ import click
 
 from copytrade_core.cli.output import print_json, say
 from copytrade_core.cli.session import Group, Session, as_json, pass_session
+from copytrade_core.errors import InvalidRequest
 
 from ..api.tokens import token_json
 from .panel import new_login_link, running_url
@@ -43,6 +44,8 @@ def list_(session: Session, as_json: bool) -> None:
     if as_json:
         print_json({"tokens": [token_json(token) for token in found]})
         return
+    if found:
+        say(f"{'ID':<{len(found[0].id)}}  {'State':<28}  Name")
     for token in found:
         state = "revoked" if token.revoked_ms is not None else f"last used {moment(token.last_used_ms)}"
         say(f"{token.id}  {state:<28}  {token.name}")
@@ -54,8 +57,14 @@ def list_(session: Session, as_json: bool) -> None:
 @click.argument("token_id", metavar="ID")
 @pass_session
 def revoke(session: Session, token_id: str) -> None:
-    """Revoke the token ID: its sessions end with their next call."""
+    """Revoke the token ID, or the one whose id begins so: its sessions end with their next call."""
     with panel_store(session) as (store, _):
+        # One that is revoked already does not make a beginning ambiguous.
+        begins = [each.id for each in store.list_tokens() if each.id.startswith(token_id) and each.revoked_ms is None]
+        if token_id and len(begins) > 1 and token_id not in begins:
+            raise InvalidRequest(f"{token_id!r} could be several tokens: {', '.join(begins)}", field="id")
+        if token_id and len(begins) == 1:
+            token_id = begins[0]
         store.revoke_token(token_id)
         store.note("command line", "token_revoked", token_id)
     say(f"Token {token_id} is revoked.")
