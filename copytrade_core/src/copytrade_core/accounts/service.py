@@ -16,6 +16,7 @@ from ..connector import Connector, StreamDown, StreamFrame, StreamUp, UserStream
 from ..copying.gate import CopyGate
 from ..errors import (
     AuthenticationFailed,
+    ClockSkewed,
     Conflict,
     CopytradeError,
     ExchangeError,
@@ -347,6 +348,8 @@ class AccountService:
             self.disable(follower.id, error.kind, error.message)
             return VerifyView(ok=False, error_kind=error.kind, error=error.message)
         except CopytradeError as error:
+            if isinstance(error, ClockSkewed):
+                self._exchanges.remeasure(follower.opened)  # or it would be said again for up to a minute
             again_sec = (
                 min(error.retry_after_sec, VERIFY_RETRY_SEC) if isinstance(error, RateLimited) else VERIFY_RETRY_SEC
             )
