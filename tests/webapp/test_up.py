@@ -59,6 +59,14 @@ def test_a_login_link_leads_to_where_the_panel_listens(tmp_path):
     assert not address.exists()
 
 
+def test_a_panel_that_others_can_reach_without_tls_warns(tmp_path):
+    port = free_port()
+    with running_panel(tmp_path / "near", f"127.0.0.1:{port}") as near:
+        assert "without TLS" not in near.log()
+    with running_panel(tmp_path / "far", f"0.0.0.0:{port}", PANEL_PUBLIC_URL=f"http://127.0.0.1:{port}") as far:
+        assert f"listens on 0.0.0.0:{port} without TLS" in far.log()
+
+
 @pytest.fixture
 def up(tmp_path):
     copytrade(tmp_path, "init", "--key-file", str(tmp_path / "master.key"))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from gunicorn.app.base import BaseApplication
 
-from copytrade_core.cli.output import print_json, say
+from copytrade_core.cli.output import print_json, say, warn
 from copytrade_core.cli.session import Command, Session, as_json, pass_session
 from copytrade_core.errors import ConfigError
 
@@ -62,6 +62,11 @@ def panel(session: Session, bind: str | None, login_link: bool, as_json: bool) -
     settings = PanelSettings.from_environment()
     if not settings.data_dir.is_dir():
         raise ConfigError(f"{settings.data_dir} is not there; make a new installation with `copytrade init`")
+    if not settings.behind_proxy and not settings.bind.startswith(("unix:", "127.", "localhost:", "[::1]:")):
+        warn(
+            f"the panel listens on {settings.bind} without TLS: whoever is on the way can read tokens and sessions. "
+            "Listen on 127.0.0.1 and put nginx in front (deploy/README.md), or come by SSH (docs/windows.md)"
+        )
     link = new_login_link(settings) if login_link else ""
 
     def when_ready(_: Any) -> None:
