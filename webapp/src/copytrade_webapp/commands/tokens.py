@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import click
+from marshmallow import ValidationError
 
 from copytrade_core.cli.output import print_json, say
 from copytrade_core.cli.session import Group, Session, as_json, pass_session
 from copytrade_core.errors import InvalidRequest
 
 from ..api.tokens import token_json
+from ..schemas.base import Name
 from .panel import new_login_link, running_url
 from .store import moment, panel_store
 
@@ -24,6 +26,10 @@ def tokens() -> None:
 @pass_session
 def add(session: Session, name: str, as_json: bool) -> None:
     """Make a token called NAME and print it, this once."""
+    try:
+        name = Name(required=True).deserialize(name)
+    except ValidationError:
+        raise InvalidRequest("a name has 1 to 64 characters, all of them printable", field="name") from None
     with panel_store(session) as (store, _):
         token_id, secret = store.add_token(name)
         store.note("command line", "token_added", name)
