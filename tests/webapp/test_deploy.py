@@ -6,8 +6,11 @@ import json
 import os
 import re
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -183,3 +186,25 @@ def test_the_units_are_what_systemd_understands():
 
     # That the programs are not installed here is no fault of the units.
     assert [line for line in said.splitlines() if "is not executable" not in line] == []
+
+
+def test_slow_and_silent_clients_hold_nobody_else_up(site):
+    """As many as the panel has threads, and more: gunicorn by itself would stop at that."""
+    port = int(site.browser.url.rpartition(":")[2])
+    trusting = ssl.create_default_context(cafile=str(site.certificates / "server.crt"))
+    half_header = b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+    half_body = (
+        f"POST /api/v1/session HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Type: application/json\r\n"
+        'Content-Length: 500\r\n\r\n{"token": "'
+    ).encode()
+    with ExitStack() as stack:
+        for number in range(240):
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            if number % 6 == 0:  # the others never say hello
+                wrapped = stack.enter_context(trusting.wrap_socket(raw, server_hostname="localhost"))
+                wrapped.sendall(half_body if number % 12 else half_header)
+
+        began = time.monotonic()
+        assert site.browser.log_in(site.panel.login_code)["logged_in"]
+        assert site.browser.call("GET", "/api/v1/status").json()["running"] is True
+        assert time.monotonic() - began < 2
