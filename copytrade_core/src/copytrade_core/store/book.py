@@ -521,7 +521,8 @@ def copy_views(
     if before is not None:
         anchor = select(copies.c.leader_order_id).where(copies.c.id == before).scalar_subquery()
         statement = statement.where(
-            (copies.c.leader_order_id < anchor) | ((copies.c.leader_order_id == anchor) & (copies.c.id > before))
+            copies.c.leader_order_id <= anchor,  # says nothing new, but where in the index to begin
+            (copies.c.leader_order_id < anchor) | (copies.c.id > before),
         )
     return [_copy_view(row, row.leader_base, row.leader_quote) for row in connection.execute(statement)]
 
