@@ -47,7 +47,7 @@ def shown(site):
     return {"X-Client-Verify": "SUCCESS", "X-Client-Cert": site.certificate}
 
 
-def ask(site, peer, path="/api/v1/status", method="GET", body=None, **headers):
+def ask(site, peer, path="/api/v1/devices", method="GET", body=None, **headers):
     """Return status and kind of the answer to a program at *peer*."""
     headers = {"Authorization": f"Bearer {site.token}", **headers}
     if body is not None:
