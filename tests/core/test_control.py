@@ -36,10 +36,24 @@ from copytrade_core.views import (
     FeedEvent,
     LeaderOrderState,
     LeaderOrderView,
+    MetricsView,
     StatusView,
     VerifyView,
 )
 from fake_trader import FakeTrader, a_copy, an_account
+
+NO_METRICS = MetricsView(
+    running=False,
+    halted=False,
+    leader_connections=0,
+    unsettled=0,
+    needs_person=0,
+    journal_queue=0,
+    journal_write_sec=0.0,
+    copies={},
+    accounts={},
+    latency={},
+)
 
 
 @pytest.fixture
@@ -172,7 +186,8 @@ def test_calls_overlap_and_stop_never_queues_behind_slow_ones(remote: RemoteCopy
         assert release.wait(10)
         return VerifyView(ok=True, uid=account_id)
 
-    trader.answers |= {"verify_account": slow, "stop_copying": False, "get_leader": None}
+    trader.answers |= {"verify_account": slow, "stop_copying": False, "get_leader": None, "preview_event": []}
+    trader.answers["metrics"] = NO_METRICS
     answers: queue.Queue[str] = queue.Queue()
     threads = [
         threading.Thread(target=lambda number=number: answers.put(remote.verify_account(f"{number}").uid))
@@ -185,6 +200,8 @@ def test_calls_overlap_and_stop_never_queues_behind_slow_ones(remote: RemoteCopy
 
     assert remote.stop_copying() is False
     assert remote.get_leader() is None
+    assert remote.preview_event("1") == []
+    assert remote.metrics() == NO_METRICS
 
     release.set()
     assert sorted(answers.get(timeout=5) for _ in threads) == sorted(f"{number}" for number in range(len(threads)))

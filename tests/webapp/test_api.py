@@ -20,7 +20,16 @@ from changing_engine import an_order
 from copytrade_core import CopyTrader, Settings, Vault
 from copytrade_core.control.client import RemoteCopyTrader
 from copytrade_core.control.server import ControlServer
-from copytrade_core.errors import Conflict, ExchangeError, InvalidRequest, NotFound, RateLimited
+from copytrade_core.errors import (
+    Conflict,
+    CopytradeError,
+    ExchangeError,
+    InvalidRequest,
+    JournalError,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+)
 from copytrade_core.views import CopyState, VerifyView
 from copytrade_webapp.api import accounts as accounts_api
 from fake_trader import a_copy, an_account
@@ -614,6 +623,11 @@ def test_the_history_holds_no_formula(alone, name):
         (InvalidRequest("no", field="name", kind="duplicate_name"), 422, "duplicate_name"),
         (ExchangeError("the exchange did not answer"), 502, None),
         (RateLimited("too many", retry_after_sec=7.2, whole_address=False), 503, None),
+        (CopytradeError("too many calls at once; try again", kind="busy"), 503, "busy"),
+        (CopytradeError("the engine has not answered", kind="no_answer"), 503, "no_answer"),
+        (OutcomeUnknown("the exchange has not answered", kind="no_answer"), 502, "no_answer"),
+        (JournalError("the journal cannot be written"), 503, "journal"),
+        (CopytradeError("something", kind="internal"), 500, "internal"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -29,9 +29,13 @@ _STATUS: dict[type[errors.CopytradeError], int] = {
     errors.AuthenticationFailed: 422,
     errors.RateLimited: 503,
     errors.ExchangeError: 502,
+    errors.JournalError: 503,
+    errors.VaultError: 503,
     errors.ConfigError: 500,
     errors.CopytradeError: 500,
 }
+# The engine is there and well, but has too much to do.
+_BUSY = frozenset({"busy", "no_answer"})
 # What a form can mend is shown beside the field, whatever class it came as.
 _UNPROCESSABLE = frozenset({"duplicate_key", "duplicate_name", "leader_key", "other_account", "duplicate_account"})
 # The fields that errors are about which know nothing of fields.
@@ -102,6 +106,8 @@ def _from_core(error: errors.CopytradeError) -> Response:
     status = next(_STATUS[each] for each in type(error).__mro__ if each in _STATUS)
     if error.kind in _UNPROCESSABLE:
         status = 422
+    elif error.kind in _BUSY and status == 500:
+        status = 503
     more: dict[str, Any] = {}
     if isinstance(error, errors.RateLimited):
         more["retry_after_sec"] = error.retry_after_sec

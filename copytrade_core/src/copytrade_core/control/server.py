@@ -53,7 +53,11 @@ from .protocol import (
 log = logging.getLogger(__name__)
 
 URGENT = frozenset({"stop_copying", "pause_account"})
-ONLY_LOOKS = frozenset(name for name in METHODS if name.startswith(("get_", "list_"))) | {"status", "doctor"}
+ONLY_LOOKS = frozenset(name for name in METHODS if name.startswith(("get_", "list_", "preview_"))) | {
+    "status",
+    "metrics",
+    "doctor",
+}
 CALLS_AT_ONCE = 16
 LOOKS_AT_ONCE = 8
 CALLS_WAITING = 128  # of one client; more are refused at once
