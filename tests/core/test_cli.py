@@ -170,6 +170,7 @@ def run(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(data_dir.parent / "home"))
     monkeypatch.setenv("DATA_DIR", str(data_dir))
+    monkeypatch.delenv("COLUMNS", raising=False)  # as in a pipe, whatever runs the tests
 
     def run(*arguments: str, typed: str | None = None) -> Result:
         return CliRunner().invoke(main, arguments, input=typed, prog_name="copytrade")

@@ -140,7 +140,7 @@ def test_the_leader_with_too_many_rights_is_an_alarm_and_still_heard(world, know
     with engine(world, known) as trader:
         until(lambda: alarms(trader, "can_withdraw"))
 
-        assert trader.get_leader().connected
+        until(lambda: trader.get_leader().connected)
         assert (
             "may withdraw" in next(one for one in trader.doctor() if one.check == "leader" and one.level != "ok").text
         )
