@@ -44,4 +44,5 @@ def test_an_engine_counts_copies_latencies_budgets_and_ages(tmp_path):
         assert 0 < weight.used <= weight.limit
         assert any(each.exchange == "bitget/demo" for each in view.budgets)
         assert set(view.oldest_balance_sec) == {"binance/test", "bitget/demo"}
+        assert until(lambda: setup.trader.metrics().pushed == {"binance/test": 2, "bitget/demo": 1}, 20)
         assert view.journal_write_sec > 0

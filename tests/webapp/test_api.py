@@ -516,6 +516,8 @@ def test_health_says_little_and_metrics_can_be_read(stage, call):
     assert families["copytrade_engine_up"].samples[0].value == 1
     copies = {sample.labels["state"]: sample.value for sample in families["copytrade_copies"].samples}
     assert copies["FILLED"] == 3
+    pushed = families["copytrade_accounts_pushed"].samples
+    assert {each.labels["exchange"] for each in pushed} == {"binance/test", "bitget/demo"}
     buckets = [each for each in families["copytrade_latency_seconds"].samples if each.name.endswith("_bucket")]
     assert {"sent", "accepted"} <= {each.labels["step"] for each in buckets}
     for step in {each.labels["step"] for each in buckets}:

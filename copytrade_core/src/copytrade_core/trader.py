@@ -471,8 +471,10 @@ class CopyTrader(TraderApi):
             copies = rows.count_all_states(connection)
         leader, accounts = self.get_leader(), self._accounts.all()
         oldest: dict[str, float] = {}
+        pushed: Counter[str] = Counter()
         for follower in accounts:
             if follower.refusal is None:
+                pushed[follower.opened.label] += self._balances.is_pushed(follower.id)
                 ages = [balance.age_sec for balance in self._balances.views(follower.id)]
                 oldest[follower.opened.label] = max([oldest.get(follower.opened.label, 0.0), *ages])
         final = {state for state in CopyState if state.is_final}
@@ -494,6 +496,7 @@ class CopyTrader(TraderApi):
                 for name, budget in opened.exchange.budgets().items()
             ),
             oldest_balance_sec=oldest,
+            pushed=dict(pushed),
         )
 
     def list_events(

@@ -357,6 +357,7 @@ class MetricsView:
     latency: dict[str, HistogramView]  # by step: heard, planned, sent, accepted, final
     budgets: tuple[BudgetView, ...] = ()
     oldest_balance_sec: dict[str, float] = field(default_factory=dict)  # by exchange, of its active followers
+    pushed: dict[str, int] = field(default_factory=dict)  # active followers whose events are pushed, by exchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,12 @@ def _engine(view: MetricsView) -> Iterator[Metric]:
     for label, seconds in view.oldest_balance_sec.items():
         age.add_metric([label], seconds)
     yield age
+    pushed = GaugeMetricFamily(
+        "copytrade_accounts_pushed", "active followers whose events are pushed", labels=["exchange"]
+    )
+    for label, count in view.pushed.items():
+        pushed.add_metric([label], count)
+    yield pushed
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
