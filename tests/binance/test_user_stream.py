@@ -481,7 +481,7 @@ def test_two_streams_change_their_sockets_half_a_day_apart_before_their_day_is_o
 
         made.at = 0
 
-        assert [made(10.9), made(12.1), made(22.4), made(23.6), made(34), made(35.7)] == [
+        assert [made(10.9), made(12.1), made(22.4), made(23.6), made(33.4), made(35.7)] == [
             [1, 1], [1, 2], [1, 2], [2, 2], [2, 2], [2, 3],
         ]  # fmt: skip
         assert [type(frame.event) for frame in sink.all] == [StreamUp, StreamUp]
