@@ -911,7 +911,7 @@ def test_the_sum_is_shown_before_a_copy_is_asked_for(run: Any, trader: FakeTrade
     assert all(text in one.output for text in ("Anna", "25", "1234.5 USDT", "2 s", "308.62 USDT"))
     assert "Bela: the account is paused" in all_of_it.output
     shape = json.loads(run("copies", "preview", "c1", "--json").output, parse_float=Decimal)
-    assert (shape[0]["computed"], shape[0]["share"]) == (Decimal("308.625"), "1/4")
+    assert (shape["computed"], shape["share"]) == (Decimal("308.625"), "1/4")
     calls = [trader.calls.get_nowait() for _ in range(trader.calls.qsize())]
     assert ("preview_event", {"event_id": "7", "share": Fraction(1, 4)}) in calls
     assert run("copies", "preview").exit_code == run("copies", "preview", "c1", "--share", "1/4").exit_code == 2

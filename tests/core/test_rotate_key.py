@@ -153,7 +153,7 @@ def test_the_key_of_a_running_engine_is_left_alone(data_dir, key_file, environ):
 
     assert refused.returncode == 1
     assert f"another engine (process {os.getpid()})" in refused.stderr
-    assert "stop it first, then run copytrade rotate-key again" in refused.stderr
+    assert "stop it first, then try again" in refused.stderr
     assert opens(data_dir, old)
 
 

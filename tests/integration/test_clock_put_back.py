@@ -58,3 +58,18 @@ def test_an_order_right_after_its_exchanges_clock_was_put_back_is_shared_rightly
         others = {each: states[each] for each in (first, second) if each not in copied}
         assert set(others.values()) <= {LeaderOrderState.UNDECIDED}
         assert check.problems(trader, copied, others) == []
+
+
+def test_a_second_order_right_after_a_followers_clock_was_put_back_is_sized_by_what_the_first_one_left(tmp_path):
+    """The exchange still takes our timestamps, and nothing has been measured: only the first one's fills say it."""
+    with copying(tmp_path / "data", binance=1, bitget=2, tidy=True) as setup:
+        trader, sims = setup.trader, setup.sims
+        setup.book(setup.leader_buys("1000"))
+        check = TruthCheck(sims)
+
+        sims.call(lambda: sims.world.set_skew("bitget", -1500))
+        orders = [setup.leader_buys("9000"), setup.leader_buys("9000"), setup.leader_sells("0.05")]
+        for each in orders:
+            setup.book(each)
+
+        assert check.problems(trader, orders) == []

@@ -68,6 +68,13 @@ def examine(
     ]
 
 
+def examine_plugins(plugins: Plugins) -> Iterator[Finding]:
+    """Look at the plug-ins alone, where not even the settings can be used."""
+    yield from _plugins(plugins.reports)
+    if not plugins.exchanges:
+        yield finding("plug-ins", "error", "no_exchange")
+
+
 def examine_without_engine(
     settings: Settings, plugins: Plugins, environ: MutableMapping[str, str]
 ) -> Iterator[Finding]:
@@ -75,9 +82,7 @@ def examine_without_engine(
 
     The master key is taken from *environ*, and out of it; exchanges are asked for their time.
     """
-    yield from _plugins(plugins.reports)
-    if not plugins.exchanges:
-        yield finding("plug-ins", "error", "no_exchange")
+    yield from examine_plugins(plugins)
     yield finding("settings", "ok", "settings_fine", path=settings.data_dir, symbol=str(settings.symbol))
     yield from _overridden(settings)
     if not settings.data_dir.is_dir():

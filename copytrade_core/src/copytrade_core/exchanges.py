@@ -145,7 +145,7 @@ class Exchanges:
         self._keeper.wake()
 
     def remeasure(self, opened: OpenExchange) -> None:
-        """Have the clock measured again soon: the exchange refused a timestamp."""
+        """Have the clock measured again soon: the exchange refused a timestamp, or its own stamps contradict it."""
         opened.clock_due_ns = 0
         self._keeper.wake()
 

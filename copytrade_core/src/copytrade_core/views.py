@@ -639,6 +639,16 @@ def warnings_json(warnings: Iterable[KeyWarning]) -> list[dict[str, Any]]:
     return [{"kind": warning.kind, "text": warning.text, **warning.data} for warning in warnings]
 
 
+def feed_json(event: FeedEvent) -> dict[str, Any]:
+    """Return one entry of the feed as the API and the live stream show it."""
+    return {name: getattr(event, name) for name in ("seq", "t", "kind", "text", "data")}
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """Return one line of `doctor` as the API shows it."""
+    return {name: getattr(finding, name) for name in ("check", "level", "text", "remedy", "kind", "data")}
+
+
 def leader_json(leader: LeaderView) -> dict[str, Any]:
     """Return the leader as the API shows it."""
     return {

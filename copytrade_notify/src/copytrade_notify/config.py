@@ -18,9 +18,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from copytrade_core.errors import ConfigError
+from copytrade_core.kinds import LANGUAGES
 
 from .formats import FORMATS
-from .messages import CATEGORIES, LANGUAGES
+from .messages import CATEGORIES
 
 VARIABLE = "COPYTRADE_NOTIFY"
 DEFAULT_EVENTS = ("alarm", "halt", "copy_failed")

@@ -9,7 +9,6 @@ from copytrade_core import kinds
 
 Event = Mapping[str, Any]
 
-LANGUAGES = ("zh", "en")
 CATEGORIES = ("alarm", "halt", "copy_failed", "copy", "leader_order", "account", "leader", "copying", "engine")
 FAILED_STATES = ("FAILED", "REJECTED", "STALE")
 NAMES_SHOWN = 5

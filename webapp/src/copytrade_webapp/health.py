@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 from flask import Flask, Response, request
@@ -16,6 +17,8 @@ from .access.certificates import is_local
 from .exact_json import dumps
 from .panel import Panel
 from .problems import Problem
+
+log = logging.getLogger(__name__)
 
 
 def init_health(app: Flask, panel: Panel) -> None:
@@ -72,16 +75,16 @@ class EngineCollector(Collector):
         self._panel = panel
 
     def collect(self) -> Iterator[Metric]:
-        state = self._panel.link.state
-        yield _gauge("copytrade_engine_up", "whether the engine answers", state.connected)
+        view = None
+        if self._panel.link.state.connected:
+            try:
+                view = self._panel.link.trader.metrics()
+            except CopytradeError as error:
+                log.warning("the engine did not answer with its figures: %s", error.message)
+        yield _gauge("copytrade_engine_up", "whether the engine answers", view is not None)
         yield _gauge("copytrade_panel_streams", "open live streams", self._panel.hub.viewers)
-        if not state.connected:
-            return
-        try:
-            view = self._panel.link.trader.metrics()
-        except CopytradeError:
-            return
-        yield from _engine(view)
+        if view is not None:
+            yield from _engine(view)
 
 
 def _engine(view: MetricsView) -> Iterator[Metric]:

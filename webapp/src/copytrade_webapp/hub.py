@@ -18,7 +18,7 @@ from typing import Any
 
 from copytrade_core.api import TraderApi
 from copytrade_core.errors import CopytradeError
-from copytrade_core.views import AccountView, FeedEvent, account_json, book_json, copy_json, status_json
+from copytrade_core.views import AccountView, FeedEvent, account_json, book_json, copy_json, feed_json, status_json
 
 from .engine_link import EngineLink, EngineState
 from .exact_json import dumps_as_text
@@ -130,6 +130,9 @@ class LiveHub:
         viewer = Viewer(label)
         with self._lock:
             self._viewers.add(viewer)
+            if self._stopping.is_set():  # too late for `stop` to find it
+                viewer.close_with = (1012, "restarting")
+                viewer.closing.set()
         viewer.wake.set()
         self._enqueue(self._link.state)  # look at once, not when the pause of an unwatched panel is over
         return viewer
@@ -261,7 +264,11 @@ class LiveHub:
         """End the streams of whoever was revoked elsewhere."""
         with self._lock:
             labels = {viewer.label for viewer in self._viewers}
-        gone = {label for label in labels if not self._in_force(label)}
+        try:
+            gone = {label for label in labels if not self._in_force(label)}
+        except Exception:  # the picture itself is good; it is asked again soon
+            log.exception("panel.db was not read: whether all viewers may still look is not known")
+            return
         if gone:
             self.close_where(lambda viewer: viewer.label in gone, REVOKED, "revoked")
 
@@ -325,7 +332,7 @@ class LiveHub:
                 (order.id, dumps_as_text(book_json(order, rows=False))) for order in reversed(events)
             )
             self._undecided = undecided
-            self._feed = deque(((event.seq, _feed_row(event)) for event in newest), maxlen=FEED_SHOWN)
+            self._feed = deque(((event.seq, dumps_as_text(feed_json(event))) for event in newest), maxlen=FEED_SHOWN)
             self._is_loaded, self._shown_of = True, trader
             self._mark(lambda viewer: setattr(viewer, "needs_snapshot", True))
 
@@ -358,7 +365,7 @@ class LiveHub:
                 del self._events[event_id]
             newest = self._feed[-1][0] if self._feed else 0
             # What waited while the picture was taken may be in it.
-            self._feed.extend((event.seq, _feed_row(event)) for event in events if event.seq > newest)
+            self._feed.extend((event.seq, dumps_as_text(feed_json(event))) for event in events if event.seq > newest)
             is_new = undecided != self._undecided
             self._undecided = undecided
 
@@ -385,10 +392,6 @@ class LiveHub:
 
     def _account_row(self, account: AccountView) -> _Row:
         return _Row(account_json(account, self._base, self._quote), time.monotonic())
-
-
-def _feed_row(event: FeedEvent) -> str:
-    return dumps_as_text({"seq": event.seq, "t": event.t, "kind": event.kind, "text": event.text, "data": event.data})
 
 
 def _array(texts: Any) -> str:

@@ -80,6 +80,12 @@ def init_live(app: Flask, hub: LiveHub, tickets: Tickets, settings: PanelSetting
             raise Problem(401, "ticket_invalid", "this ticket was used before, is too old, or of somebody else")
         sockets.enter(label)
         g.stream_label = label
+        if (held := request.environ.get("gunicorn.socket")) is not None:
+            # The library closes the socket that it is given. It gets a handle of its own: gunicorn counts a connection
+            # out twice whose socket it finds closed, and a reader that is just being woken when the last handle goes
+            # sleeps on until its next ping.
+            g.stream_socket = held
+            request.environ["gunicorn.socket"] = held.dup()
 
     @app.teardown_request
     def leave(_: BaseException | None) -> None:
@@ -98,7 +104,7 @@ def init_live(app: Flask, hub: LiveHub, tickets: Tickets, settings: PanelSetting
             hub.leave(viewer)
             # The library's reader would wait for a browser that never closes its side, and hold up the process's end.
             with contextlib.suppress(OSError):
-                socket_.sock.shutdown(socket.SHUT_RDWR)
+                g.get("stream_socket", socket_.sock).shutdown(socket.SHUT_RDWR)
 
 
 def _serve(websocket: Any, hub: LiveHub, viewer: Viewer, heartbeat_sec: float) -> None:

@@ -16,7 +16,6 @@ from .exact_json import dumps
 
 log = logging.getLogger(__name__)
 
-API_PREFIX = "/api/"
 
 # The nearest class counts, as `errors.py` orders them.
 _STATUS: dict[type[errors.CopytradeError], int] = {

@@ -46,6 +46,7 @@ class Child:
         :param log: what it says on standard error is added to this file; not given: it comes where ours goes.
         """
         self.name = name
+        self._told = "above" if log is None else f"in {log}"
         with contextlib.nullcontext() if log is None else log.open("ab") as stderr:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL, text=True, env=environ
@@ -73,7 +74,7 @@ class Child:
             said: dict[str, Any] = json.loads(self._line)
         except ValueError:
             self.end(5)
-            raise ConfigError(f"the {self.name} did not start; what was said is above") from None
+            raise ConfigError(f"the {self.name} did not start; what it said is {self._told}") from None
         return said
 
     def end(self, seconds: float) -> None:

@@ -10,7 +10,7 @@ import click
 from ..errors import CopytradeError, EngineNotRunning
 from ..kinds import remedy
 from ..plugins import Plugins
-from ..views import Finding
+from ..views import Finding, finding_json
 from .output import NOTHING, print_json, print_table, say, screen_width, with_local_times
 from .session import Command, Session, as_json, pass_session
 
@@ -32,8 +32,7 @@ def doctor(session: Session, as_json: bool) -> None:
             *local_findings(session),
         ]
     if as_json:
-        names = ("check", "level", "text", "remedy", "kind", "data")
-        print_json([{name: getattr(each, name) for name in names} for each in findings])
+        print_json([finding_json(each) for each in findings])
     else:
         for each in findings:
             _print_finding(each)
@@ -43,7 +42,8 @@ def doctor(session: Session, as_json: bool) -> None:
 
 def _print_finding(each: Finding) -> None:
     mark = click.style(f"{each.level:<9}", fg={"ok": "green", "warning": "yellow"}.get(each.level, "red"))
-    lines = textwrap.wrap(f"{each.check}: {with_local_times(each.text)}", screen_width() - 9, break_on_hyphens=False)
+    width = max(20, screen_width() - 9)
+    lines = textwrap.wrap(f"{each.check}: {with_local_times(each.text)}", width, break_on_hyphens=False)
     for number, line in enumerate(lines):
         say(f"{' ' * 9 if number else mark}{line}")
     if each.remedy:
@@ -96,10 +96,11 @@ def plugins(as_json: bool) -> None:
 
 def local_findings(session: Session) -> list[Finding]:
     """Check what can be checked without an engine; nothing is changed."""
-    from ..diagnosis import examine_without_engine
+    from ..diagnosis import examine_plugins, examine_without_engine
 
+    found = Plugins.discover()
     try:
         settings = session.settings
-    except CopytradeError as error:
-        return [Finding(check="settings", level="error", kind=error.kind, text=error.message)]
-    return list(examine_without_engine(settings, Plugins.discover(), os.environ))
+    except CopytradeError:  # it is why no engine could be asked, and told as that
+        return list(examine_plugins(found))
+    return list(examine_without_engine(settings, found, os.environ))

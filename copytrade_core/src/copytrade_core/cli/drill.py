@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,6 +32,7 @@ from ..views import AccountState, CopyView, LeaderOrderState, StatusView, book_j
 from .children import Child, copytrade_command, end_properly_when_told
 from .drill_check import Round, book_of, findings, secrets_in, signatures_in
 from .local import call_json, simulators
+from .session import InputError
 
 BINANCE, BITGET = 3, 3
 TOUCHED = ("binance-3", "bitget-3")  # on these others trade and move money, too
@@ -150,15 +150,17 @@ def drill(seed: int | None, rounds: int | None, minutes: float, as_json: bool, k
     end_properly_when_told()
     console = Console(stderr=as_json, highlight=False)
     seed = seed if seed is not None else secrets.randbelow(10**6)
+    if keep is not None and keep.exists():
+        raise InputError(f"{keep} is there already; name a new folder with --keep")
     folder = Path(tempfile.mkdtemp(prefix="copytrade-drill-")) if keep is None else keep
     folder.mkdir(exist_ok=True, parents=True)
     console.print(f"Seed {seed}; logs in {folder}; nothing here is real.")
-    until = time.monotonic() + minutes * 60
     result: dict[str, Any] = {"seed": seed, "folder": str(folder)}
     with simulators(BINANCE, BITGET, seed, folder / "simulators.log") as sims:
         run = Drill(sims, folder, random.Random(seed), console)
         try:
             run.set_up()
+            until = time.monotonic() + minutes * 60  # of the rounds: to start everything takes its own time
             while (rounds is None or run.rounds < rounds) and time.monotonic() < until:
                 try:
                     run.round()
@@ -657,7 +659,7 @@ class Drill:
 
     def look_for_secrets(self) -> None:
         """No key of anybody stands in a file that the engine wrote."""
-        secrets = [
+        keys_of_all = [
             value
             for exchange in ("binance", "bitget")
             for keys in [*self._sims[exchange]["followers"], self._sims[exchange].get("leader") or {}]
@@ -667,7 +669,7 @@ class Drill:
         for path in self._folder.rglob("*"):
             if path.is_file() and path.suffix != ".key":
                 text = path.read_bytes().decode("latin-1")
-                shown = secrets_in(text, secrets)
+                shown = secrets_in(text, keys_of_all)
                 self.found += [f"{path.name} holds the secret {each}" for each in shown]
                 self.found += [f"{path.name} holds a signature" for _ in signatures_in(text)]
 
@@ -681,14 +683,10 @@ class Drill:
         return truth
 
     def _call(
-        self, path: str, body: Mapping[str, Any] | None, *, method: str = "POST", may_refuse: bool = False
+        self, path: str, body: Mapping[str, Any] | None, *, method: str | None = None, may_refuse: bool = False
     ) -> dict[str, Any]:
-        if method == "DELETE":
-            request = urllib.request.Request(f"{self._admin}{path}", method="DELETE")
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=15) as answer:
-                return dict(json.load(answer))
         try:
-            return dict(call_json(f"{self._admin}{path}", body))
+            return dict(call_json(f"{self._admin}{path}", body, method))
         except urllib.error.HTTPError as error:
             if may_refuse:
                 return {}
@@ -751,6 +749,3 @@ def _summary(run: Drill) -> Table:
         table.add_row(f"copies {state}", str(count))
     table.add_row("findings", str(len(run.found)))
     return table
-
-
-__all__ = ["Drill", "drill"]

@@ -230,9 +230,7 @@ def _sent_while_shut(requests: Sequence[Mapping[str, Any]], this: Round, tag: st
     if this.skewed:
         return problems
     for request in requests:
-        if not request["client_order_id"].startswith(f"ct{tag}") or "order" not in request["name"].lower():
-            continue
-        if not _places(request["name"]):
+        if not (request["client_order_id"].startswith(f"ct{tag}") and _places(request["name"])):
             continue
         at = request["t_ms"]
         for began, ended in this.stopped_ms:

@@ -24,6 +24,7 @@ from .accounts import pick, print_accounts
 from .leader import leader_line
 from .output import (
     NOTHING,
+    age,
     ago,
     amount,
     bad,
@@ -182,7 +183,8 @@ def preview(session: Session, copy: str | None, event: str | None, share: str | 
     else:
         found = [session.engine.preview_copy(copy or "")]
     if as_json:
-        print_json([preview_json(each) for each in found])
+        shapes = [preview_json(each) for each in found]
+        print_json(shapes[0] if event is None else shapes)
         return
     print_table(
         ("Account", "Side", "Share", "Free now", "Age", "Order"),
@@ -192,7 +194,7 @@ def preview(session: Session, copy: str | None, event: str | None, share: str | 
                 each.side.value,
                 percent(share_places(each.share)),
                 NOTHING if each.free_before is None else f"{amount(each.free_before)} {each.size_asset}",
-                NOTHING if each.balance_age_ms is None else f"{each.balance_age_ms / 1000:.0f} s",
+                NOTHING if each.balance_age_ms is None else age(each.balance_age_ms / 1000),
                 NOTHING if each.sent is None or not each.can_be_copied else f"{amount(each.sent)} {each.size_asset}",
             )
             for each in found

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from ..clock import Clock, wall_text
-from ..errors import AlreadyRunning, ConfigError, MasterKeyError
+from ..errors import ConfigError, MasterKeyError
 from ..plugins import Plugins
 from ..views import RestoredView, restored_json
 from .history import who_option
@@ -31,6 +29,7 @@ def rotate_key(session: Session, key_file: Path | None, yes: bool, as_json: bool
     """Give the vault a new master key. The engine must not run.
 
     If it is interrupted, run it again: it goes on where it was."""
+    from ..store.lock import DataDirLock
     from ..store.master_key import FILE_VARIABLE, VARIABLE, default_key_path, load_master_key
     from ..store.vault import rotate_key_file
 
@@ -49,7 +48,7 @@ def rotate_key(session: Session, key_file: Path | None, yes: bool, as_json: bool
         path = path.resolve()  # the key's own file is replaced, not a link to it
     if path.is_relative_to(data_dir.resolve()):
         raise ConfigError(f"the master key must lie outside {data_dir}, so that a copy of the data opens nothing")
-    with _alone_in(data_dir):
+    with DataDirLock(data_dir):
         if not yes:
             make_sure(
                 "Backups made so far open with the present master key alone. Is a copy of it kept with them, and shall "
@@ -68,23 +67,6 @@ def rotate_key(session: Session, key_file: Path | None, yes: bool, as_json: bool
         say(f"The variable {VARIABLE} holds the old key: take it out of the engine's environment.")
         if path != default_key_path(data_dir):
             say(f"Set {FILE_VARIABLE}={path} before you start the engine.")
-
-
-@contextmanager
-def _alone_in(data_dir: Path) -> Iterator[None]:
-    """Keep engines out of *data_dir*. :raises AlreadyRunning: one works there; it is said what to do about it."""
-    from ..store.lock import DataDirLock
-
-    lock = DataDirLock(data_dir)
-    try:
-        lock.acquire()
-    except AlreadyRunning as error:
-        who = error.message.partition(";")[0]
-        raise AlreadyRunning(f"{who}; stop it first, then run copytrade rotate-key again, then start it") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @click.command(cls=Command)

@@ -6,7 +6,7 @@ from typing import IO, Any
 
 import click
 
-from ..views import GapOutcome, GapView, LeaderView, gap_json, warnings_json
+from ..views import GapOutcome, GapView, LeaderView, gap_json, leader_json
 from .credentials import (
     ask_credentials,
     check_environment,
@@ -142,18 +142,5 @@ def print_leader(session: Session, view: LeaderView) -> None:
 
 
 def _leader_json(view: LeaderView) -> dict[str, Any]:
-    return {
-        "listening": view.connected,
-        "exchange": view.exchange,
-        "env": view.env.value,
-        "connected": view.connected,
-        "connections": view.connections,
-        "uid": view.uid,
-        "key_fingerprint": view.key_fingerprint,
-        "last_event": view.last_event,
-        "proof_age_sec": view.proof_age_sec,
-        "gap_since": view.gap_since,
-        "warnings": warnings_json(view.warnings),
-        "error": {"kind": view.error_kind, "message": view.error} if view.error else None,
-        **{f"free{balance.asset}": balance.free for balance in view.balances},
-    }
+    error = {"kind": view.error_kind, "message": view.error} if view.error else None
+    return {"listening": view.connected, **leader_json(view), "error": error}

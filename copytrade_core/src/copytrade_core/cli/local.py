@@ -67,9 +67,9 @@ class ScriptedLeader:
             return json.load(answer)
 
 
-def call_json(url: str, body: Mapping[str, Any] | None = None) -> Any:
-    """Ask a server on this machine; with *body* by POST. Proxies of the environment are not asked."""
+def call_json(url: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
+    """Ask a server on this machine; by *method*, or POST with a *body* and GET without. No proxy is asked."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
+    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=15) as answer:
         return json.load(answer)

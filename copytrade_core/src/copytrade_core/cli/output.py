@@ -63,8 +63,8 @@ def printable(text: str) -> str:
 
 def screen_width() -> int:
     """Return how many columns there are to write on: the terminal's, up to 120; 100 where nobody says."""
-    if sys.stdout.isatty():
-        return min(os.get_terminal_size().columns, WIDEST)
+    if sys.stdout.isatty() and (columns := os.get_terminal_size().columns):  # 0: the terminal does not say
+        return min(columns, WIDEST)
     # A pipe has no width of its own: rich would assume 80 and wrap what fits the page.
     asked = os.environ.get("COLUMNS", "")
     return min(int(asked), WIDEST) if asked.isascii() and asked.isdecimal() and int(asked) else WIDTH

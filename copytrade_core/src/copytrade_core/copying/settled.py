@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..accounts.balances import BalanceBook
 from ..accounts.service import AccountService
-from ..clock import Clock
+from ..clock import Clock, ExchangeClock
 from ..exchanges import Exchanges, OpenExchange
 from ..feed import Feed
 from ..latencies import Latencies
@@ -177,11 +177,26 @@ class Settled:
 
     def book(self, job: Job, cause: Move, report: OrderReport) -> None:
         """Write an order's final state; the lane goes on when it is on disk."""
+        self._hold_against_our_time(job, report)
         symbol = self._settings.symbol
         self._balances.fills(job.account_id, report.exchange_order_id, job.side, symbol, report.fills)
         self._record.executed(
             job, cause, report, lambda kind, reason: self._mailbox.post(self.finished, job, kind, reason, report)
         )
+
+    def _hold_against_our_time(self, job: Job, report: OrderReport) -> None:
+        """An order that was executed before it was made says that the exchange's clock was put back.
+
+        The measurement that shows it comes too late for the account's next copy, whose figures would be from later
+        than these fills and seem to hold them. After a second attempt the first one may be meant: then they are
+        read for nothing.
+        """
+        opened = self._opened(job)
+        if job.prepared is None or opened is None or not report.fills:
+            return
+        if min(fill.time_ms for fill in report.fills) < job.prepared.timestamp_ms - ExchangeClock.JUMP_ALARM_MS:
+            self._balances.begin_anew(job.account_id)
+            self._exchanges.remeasure(opened)
 
     def finished(self, job: Job, kind: str, reason: str, report: OrderReport | None = None) -> None:
         """A copy has ended, and its end is on disk or on its way there: its lane goes on."""

@@ -30,10 +30,6 @@ def all_kinds() -> dict[str, Kind]:
     return dict(_TABLE)
 
 
-def is_known(kind: str) -> bool:
-    return _find(kind) is not None
-
-
 def sentence(kind: str, lang: str, /, **data: Any) -> str:
     """Return what a trader reads of *kind* in *lang* (``en`` or ``zh``).
 

@@ -276,9 +276,9 @@ CHECKS = {
         "raise the limit before starting the engine: ulimit -n %(wanted)s, or LimitNOFILE= in its systemd unit",
         "启动引擎前请提高上限：ulimit -n %(wanted)s，或在 systemd 单元中设置 LimitNOFILE=",
     ),
-    "master_key_found": Kind("found[ in %(path)s]", "已找到[（%(path)s）]"),
+    "master_key_found": Kind("found", "已找到"),
     "vault_opens": Kind("opens; %(accounts)s accounts", "可以打开，共 %(accounts)s 个账户"),
-    "journal_fine": Kind("in order; %(size_mib)s MiB", "正常，%(size_mib)s MiB"),
+    "journal_fine": Kind("%(path)s, %(size_mib)s MiB", "%(path)s，%(size_mib)s MiB"),
     "plugin_fine": Kind("%(package)s %(version)s", "%(package)s %(version)s"),
     "plugin_broken": Kind(
         "%(error)s",

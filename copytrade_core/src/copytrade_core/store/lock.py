@@ -46,7 +46,7 @@ class DataDirLock:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise AlreadyRunning(
-                f"another engine (process {holder}) works in {self._path.parent}; stop it before starting a second"
+                f"another engine (process {holder}) works in {self._path.parent}; stop it first, then try again"
             ) from None
         except OSError as error:
             os.close(descriptor)

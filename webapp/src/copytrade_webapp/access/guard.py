@@ -215,6 +215,14 @@ def principal() -> Principal:
     return found
 
 
+def require_approved(device: Device) -> None:
+    """:raises Problem: 403, the device waits for approval or was revoked."""
+    if device.state is DeviceState.PENDING:
+        raise Problem(403, "device_pending", "this device waits for approval", device_id=device.id)
+    if device.state is DeviceState.REVOKED:
+        raise Problem(403, "device_revoked", "this device was revoked")
+
+
 def require_fresh() -> None:
     """Ask for the token again before what gives power away. :raises Problem: 403 ``reauthenticate``."""
     asker = principal()
@@ -291,10 +299,7 @@ def _with_device(access: Access, asker: Principal) -> Principal:
         return asker  # the call itself checks the proof
     if device is None:
         device = _key_device(access)
-    if device.state is DeviceState.PENDING:
-        raise Problem(403, "device_pending", "this device waits for approval", device_id=device.id)
-    if device.state is DeviceState.REVOKED:
-        raise Problem(403, "device_revoked", "this device was revoked")
+    require_approved(device)
     access.store.saw_device(device, access.address)
     access.keep_to(asker, device.id)
     return replace(asker, device=device, bound_to=device.id)

@@ -167,7 +167,11 @@ class PanelStore:
         except OSError as error:
             raise ConfigError(f"{path} cannot be opened: {error.strerror}") from None
         self._engine = create_engine(
-            f"sqlite:///{path}", poolclass=QueuePool, connect_args={"timeout": BUSY_TIMEOUT_SEC}, hide_parameters=True
+            f"sqlite:///{path}",
+            poolclass=QueuePool,
+            max_overflow=-1,  # the server's threads bound it; who reads must not wait for those who wait to write
+            connect_args={"timeout": BUSY_TIMEOUT_SEC},
+            hide_parameters=True,
         )
         self._reader = self._engine.execution_options(only_reads=True)
 

@@ -12,7 +12,7 @@ from copytrade_core.views import AccountView, VerifyView, account_json, warnings
 from ..access.guard import access_of, require_fresh
 from ..panel import panel_of
 from ..schemas import trading as schema
-from .answers import answer, assets, engine
+from .answers import answer, assets, engine, next_after
 from .calls import Blueprint
 from .documents import BODY, ENGINE, problems
 
@@ -27,8 +27,7 @@ VERIFY_SEC = 9.5
 def list_accounts(query: dict[str, Any]) -> Response:
     """List the accounts in the order in which they were added; 404: that of ``after`` was removed meanwhile."""
     found = engine().list_accounts(query["limit"], query["after"], query["q"], query["state"])
-    next_ = found[-1].id if len(found) == query["limit"] else None
-    return answer({"items": [row(each) for each in found], "next": next_})
+    return answer({"items": [row(each) for each in found], "next": next_after(found, query["limit"])})
 
 
 @blueprint.post("")

@@ -10,7 +10,7 @@ from copytrade_core.views import copy_json, preview_json
 
 from ..access.guard import access_of, principal
 from ..schemas import trading as schema
-from .answers import answer, engine
+from .answers import answer, engine, next_after
 from .calls import Blueprint
 from .documents import BODY, ENGINE, problems
 
@@ -31,8 +31,7 @@ def list_copies(query: dict[str, Any]) -> Response:
         event_id=query["event"],
         undecided=query["undecided"],
     )
-    next_ = found[-1].id if len(found) == query["limit"] else None
-    return answer({"items": [copy_json(copy) for copy in found], "next": next_})
+    return answer({"items": [copy_json(copy) for copy in found], "next": next_after(found, query["limit"])})
 
 
 @blueprint.get("/<copy_id>/preview")

@@ -7,7 +7,7 @@ from typing import Any
 from copytrade_core.clock import wall_text
 
 from ..access.dpop import TOKEN_SEC
-from ..access.guard import access_of, principal, require_fresh
+from ..access.guard import access_of, principal, require_approved, require_fresh
 from ..access.limits import DEVICE_TOKENS, ENROLMENTS
 from ..access.store import Device, DeviceKind, DeviceState
 from ..problems import Problem
@@ -69,11 +69,7 @@ def issue_token() -> Any:
     device = access.store.find_device(thumbprint)
     if device is None:
         raise Problem(403, "device_unknown", "this device is not registered: enrol it first")
-    if device.state is not DeviceState.APPROVED:
-        kind = "device_pending" if device.state is DeviceState.PENDING else "device_revoked"
-        raise Problem(
-            403, kind, "this device waits for approval" if kind == "device_pending" else "this device was revoked"
-        )
+    require_approved(device)
     access.keep_to(asker, device.id)
     token = access.proofs.issue(device.id, thumbprint)
     return {"access_token": token, "token_type": "DPoP", "expires_in": TOKEN_SEC}

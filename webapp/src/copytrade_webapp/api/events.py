@@ -10,7 +10,7 @@ from copytrade_core.views import book_json, copy_json, preview_json
 
 from ..access.guard import access_of, principal
 from ..schemas import trading as schema
-from .answers import answer, engine
+from .answers import answer, engine, next_after
 from .calls import Blueprint
 from .documents import BODY, ENGINE, problems
 
@@ -25,7 +25,7 @@ def list_events(query: dict[str, Any]) -> Response:
     """List leader orders, newest first, without their rows."""
     found = engine().list_events(query["limit"], query["before"], with_copies=False)
     items = [book_json(order, rows=False) for order in found]
-    return answer({"items": items, "next": found[-1].id if len(found) == query["limit"] else None})
+    return answer({"items": items, "next": next_after(found, query["limit"])})
 
 
 @blueprint.get("/<event_id>")
@@ -46,8 +46,7 @@ def list_copies_of(query: dict[str, Any], event_id: str) -> Response:
     trader = engine()
     trader.get_event(event_id, with_copies=False)
     found = trader.list_copies(event_id=event_id, limit=query["limit"], before=query["before"])
-    next_ = found[-1].id if len(found) == query["limit"] else None
-    return answer({"items": [copy_json(copy) for copy in found], "next": next_})
+    return answer({"items": [copy_json(copy) for copy in found], "next": next_after(found, query["limit"])})
 
 
 @blueprint.get("/<event_id>/preview")

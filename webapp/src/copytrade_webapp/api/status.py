@@ -7,12 +7,12 @@ from typing import Any
 from flask import Response
 
 from copytrade_core import kinds
-from copytrade_core.views import gap_json, restored_json, status_json
+from copytrade_core.views import feed_json, finding_json, gap_json, restored_json, status_json
 
 from ..access.guard import access_of, principal, require_fresh
 from ..panel import panel_of
 from ..schemas import trading as schema
-from .answers import answer, engine
+from .answers import answer, engine, next_after
 from .calls import Blueprint
 from .documents import ENGINE, problems
 
@@ -36,8 +36,7 @@ def show_status() -> Response:
 def list_feed(query: dict[str, Any]) -> Response:
     """List what happened after a number, oldest first."""
     found = engine().list_feed(query["after"], query["limit"], query["newest"])
-    items = [{"seq": e.seq, "t": e.t, "kind": e.kind, "text": e.text, "data": e.data} for e in found]
-    return answer({"items": items, "next": found[-1].seq if found else query["after"]})
+    return answer({"items": [feed_json(each) for each in found], "next": found[-1].seq if found else query["after"]})
 
 
 @blueprint.get("/gaps")
@@ -47,7 +46,7 @@ def list_feed(query: dict[str, Any]) -> Response:
 def list_gaps(query: dict[str, Any]) -> Response:
     """List when the leader was not heard, and what was found afterwards, newest first."""
     found = engine().list_gaps(query["limit"], query["before"])
-    return answer({"items": [gap_json(gap) for gap in found], "next": _next(found, query["limit"])})
+    return answer({"items": [gap_json(gap) for gap in found], "next": next_after(found, query["limit"])})
 
 
 @blueprint.get("/restored")
@@ -75,9 +74,7 @@ def reconcile() -> Response:
 @blueprint.response(200, schema.Findings)
 def show_findings() -> Response:
     """Check the installation."""
-    found = engine().doctor()
-    items = [{"check": f.check, "level": f.level, "text": f.text, "remedy": f.remedy} for f in found]
-    return answer({"items": items})
+    return answer({"items": [finding_json(each) for each in engine().doctor()]})
 
 
 @blueprint.get("/kinds")
@@ -94,7 +91,3 @@ def list_kinds(query: dict[str, str]) -> Response:
         for name, kind in kinds.all_kinds().items()
     }
     return answer({"lang": query["lang"], "kinds": table})
-
-
-def _next(found: list[Any], limit: int) -> str | None:
-    return found[-1].id if len(found) == limit else None

@@ -9,6 +9,7 @@ from copytrade_core.clock import wall_text
 from ..access.guard import access_of, require_fresh
 from ..access.store import Token
 from ..schemas.access import AuditQuery, AuditRows, MadeToken, NewToken, TokenRow, TokenRows
+from .answers import next_after
 from .calls import Blueprint
 from .documents import BODY, problems
 
@@ -62,7 +63,7 @@ def list_audit(query: dict[str, Any]) -> Any:
          "address": row.address}
         for row in rows
     ]  # fmt: skip
-    return {"items": items, "next": rows[-1].id if len(rows) == query["limit"] else None}
+    return {"items": items, "next": next_after(rows, query["limit"])}
 
 
 def token_json(token: Token) -> dict[str, Any]:

@@ -58,10 +58,10 @@ def up(session: Session, bind: str | None) -> None:
             if panel.has_ended:
                 say("The panel has ended; it is started again." + ("" if ended else " The engine trades on."))
                 stop.wait(PANEL_AGAIN_SEC)
-                panel = Child("panel", panel_command)
                 try:
+                    panel = Child("panel", panel_command)
                     panel.ready(stop)
-                except ConfigError:  # its port is taken, for example: no reason to stop trading
+                except (ConfigError, OSError):  # its port is taken, or memory is short: no reason to stop trading
                     warn("the panel cannot be started again; what it said is above, and it is tried again")
         if ended:
             raise Failure(f"the engine had ended by itself ({ended}); what it said is above")

@@ -12,12 +12,12 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate, validates
 
+from copytrade_core.kinds import LANGUAGES
 from copytrade_core.views import AccountState, CopyState, Environment, GapOutcome, LeaderOrderState
 
 from .base import ExactNumber, Name, Strict, Switch
 
 SHARE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,18})?(/[0-9]{1,18})?")
-ANY = fields.Dict(keys=fields.String(), values=fields.Raw(allow_none=True))
 
 
 def _one_of(values: Any) -> validate.OneOf:
@@ -59,7 +59,7 @@ class FeedPage(Strict):
 
 
 class Language(Strict):
-    lang = fields.String(load_default="en", validate=validate.OneOf(["en", "zh"]))
+    lang = fields.String(load_default="en", validate=validate.OneOf(LANGUAGES))
 
 
 class ExportQuery(Strict):
@@ -119,10 +119,6 @@ class PreviewQuery(Strict):
     @post_load
     def exact(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         return {"share": None if data["share"] is None else share_of_text(data["share"])}
-
-
-class Nothing(Strict):
-    """No field: the call says it all."""
 
 
 def texts(values: dict[str, Any]) -> dict[str, str]:
@@ -461,6 +457,8 @@ class FindingRow(Schema):
     level = fields.String(required=True, validate=validate.OneOf(["ok", "warning", "error"]))
     text = fields.String(required=True)
     remedy = fields.String(required=True)
+    kind = fields.String(required=True)
+    data = fields.Dict(required=True)
 
 
 class Findings(Schema):
@@ -473,7 +471,7 @@ class KindText(Schema):
 
 
 class KindTable(Schema):
-    lang = fields.String(required=True, validate=validate.OneOf(["en", "zh"]))
+    lang = fields.String(required=True, validate=validate.OneOf(LANGUAGES))
     kinds = fields.Dict(keys=fields.String(), values=fields.Nested(KindText), required=True)
 
 
