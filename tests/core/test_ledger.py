@@ -92,6 +92,22 @@ def test_the_worked_case_two_fills_one_share():
     assert leader.share(order) == Fraction(249987, 1_000_000)
 
 
+def test_a_figure_from_before_an_order_that_only_seems_to_hold_it_confirms_nothing():
+    leader = Leader(USDT=42_000)
+    # A buy of 400 is never told of, and a sell is; then comes a buy of 400 once more.
+    leader.change(1028, amount=250)
+    leader.position(1028, USDT=41_850)
+    second = leader.buys(2843, 400)
+    leader.position(2843, USDT=41_450)
+
+    assert leader.estimates(second).undone == 41_850
+    assert leader.before(second) is None
+
+    leader.change(1000, amount=-400, number=3)  # the exchange was asked
+
+    assert leader.before(second) == 41_850
+
+
 def test_two_buys_5_ms_apart_with_one_position_for_both():
     leader = Leader(USDT=10_000)
     first = leader.buys(1000, 2500, number=10)

@@ -305,8 +305,9 @@ class BalanceLedger:
             replayed = anchor.free + sum((delta.free for delta in told), Decimal(0))
         # What is from before a millisecond is no word on what the second order in it found.
         comes_second = start > 0 and deltas[start - 1].moment.time_ms == first.time_ms
-        # Of figures of one millisecond that only their stamps place, the last to arrive can hold all of it.
-        later = figures[bisect_left(figures, last, key=_cut_of) :]
+        # Of figures of one millisecond that only their stamps place, the last to arrive can hold all of it. One that is
+        # stamped before the order and has its sum all the same proves nothing: an equal order's report may be missing.
+        later = [f for f in figures[bisect_left(figures, last, key=_cut_of) :] if f.absolute.time_ms >= created_ms]
         whole = {figure.absolute.time_ms: figure.free for figure in later if not figure.is_exact}
         later = [f for f in later if not f.is_ambiguous and (f.is_exact or whole[f.absolute.time_ms] == f.free)]
         # Everything known from the order on and up to a later figure is in that figure: take it all back.

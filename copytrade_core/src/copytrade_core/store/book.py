@@ -359,11 +359,13 @@ def record_frames(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
 
 
 def frames_since(connection: Connection, leader: str, wall_ms: int) -> list[Row[Any]]:
-    """Return a leader's frames received since *wall_ms*, in the order of their arrival."""
-    statement = (
-        select(frames).where(frames.c.leader == leader, frames.c.received_wall_ms >= wall_ms).order_by(frames.c.id)
-    )
-    return list(connection.execute(statement))
+    """Return a leader's frames from the first one on that was received since *wall_ms*, in the order of their arrival.
+
+    All of them: one left out because the machine's clock was put back meanwhile would be a change that nobody knows of.
+    """
+    first = select(func.min(frames.c.id)).where(frames.c.leader == leader, frames.c.received_wall_ms >= wall_ms)
+    since = frames.c.id >= first.scalar_subquery()
+    return list(connection.execute(select(frames).where(frames.c.leader == leader, since).order_by(frames.c.id)))
 
 
 def newest_frame_ms(connection: Connection, leader: str) -> int | None:
