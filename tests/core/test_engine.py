@@ -495,6 +495,21 @@ def test_an_order_whose_share_is_not_known_is_copied_when_a_person_gives_it(worl
         trader.decide_share(book.id, Fraction(1, 5))
 
 
+def test_a_share_that_a_person_gave_is_copied_after_a_kill_though_copying_was_started_since(world, tmp_path):
+    with engine(world, tmp_path / "data") as trader:
+        set_up(trader)
+        book = undecided_book(world, trader)
+        trader.stop_copying()
+        trader.start_copying()
+        trader._dispatcher.planned = lambda jobs: None  # killed when the rows were on disk, and nothing had left
+        trader.decide_share(book.id, Fraction(1, 5), by="the owner")
+
+    with engine(world, tmp_path / "data") as trader:
+        done = closed_book(trader, book.order_id)
+
+    assert {copy.state for copy in done.copies} == {CopyState.FILLED}
+
+
 def test_a_share_is_not_spent_while_nothing_can_leave_and_not_on_another_leaders_order(world, trader):
     book = undecided_book(world, trader)
 

@@ -66,6 +66,19 @@ def test_that_the_time_is_known_again_is_told_whoever_measured_it(bench):
     until(lambda: bench.known[-1:] == [True])
 
 
+def test_a_bug_of_a_plug_in_ends_no_measuring(bench):
+    until(lambda: bench.known[-1:] == [True])
+    exchange = bench.opened.exchange
+    right, exchange.server_time_ms = exchange.server_time_ms, lambda: {}["serverTime"]
+    bench.exchanges.remeasure(bench.opened)
+    until(lambda: bench.opened.error_kind == "plugin_bug")
+
+    exchange.server_time_ms = right
+    bench.exchanges.remeasure(bench.opened)
+
+    until(lambda: bench.opened.error_kind == "")
+
+
 def test_answers_that_all_say_the_same_tell_of_one_ban_and_a_longer_one_is_told(bench):
     shut_out = bench.opened.exchange.context.on_shut_out
     shut_out(120.0)

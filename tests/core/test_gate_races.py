@@ -7,16 +7,23 @@ from dataclasses import replace
 
 import pytest
 
+from copytrade_core import Side
 from copytrade_core.copying.gate import HALT
-from copytrade_core.views import AccountState
-from memory_exchange import MemoryExchange, engine, keys
+from copytrade_core.errors import VaultError
+from copytrade_core.views import AccountState, CopyState
+from memory_exchange import MemoryExchange, closed_book, engine, keys
 
 
 @pytest.fixture
-def trader(tmp_path):
+def world():
     world = MemoryExchange()
     world.open("leader", "10000", "1")
     world.open("anna", "1000", "0.5")
+    return world
+
+
+@pytest.fixture
+def trader(world, tmp_path):
     with engine(world, tmp_path / "data") as trader:
         trader.add_account("anna", "memory", "test", keys("anna"))
         assert trader.set_leader("memory", "test", keys("leader")).connected
@@ -92,3 +99,42 @@ def test_a_halt_that_begins_while_another_ends_keeps_everything_shut(trader, mon
     halts.end("two")
     assert trader._gate.reason("anybody") is None
     assert HALT not in trader._gate._shut
+
+
+@pytest.mark.parametrize(
+    ("press", "reason_kind"),
+    [
+        (lambda trader, anna: trader.stop_copying(), "stopped"),
+        (lambda trader, anna: trader.pause_account(anna), "paused"),
+    ],
+    ids=["stop", "pause"],
+)
+def test_a_stop_or_a_pause_holds_where_it_cannot_be_remembered(world, trader, tmp_path, press, reason_kind):
+    (anna,) = trader.list_accounts()
+    vault = tmp_path / "data" / "vault.json"
+    kept = vault.read_bytes()
+    vault.write_bytes(kept + b" ")  # somebody else's hand: from here on it is not written any more
+    with pytest.raises(VaultError):
+        press(trader, anna.id)
+
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+
+    (copy,) = closed_book(trader, order.exchange_order_id).copies
+    assert (copy.state, copy.reason_kind) == (CopyState.SKIPPED, reason_kind)
+    assert world.holders["anna"].sent == []
+
+
+def test_a_stop_that_could_not_be_remembered_is_taken_back_by_a_start(world, trader, monkeypatch):
+    def refuse(*_):
+        raise VaultError("the vault cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trader._vault, "set_copying", refuse)
+        with pytest.raises(VaultError):
+            trader.stop_copying()
+
+    assert trader.start_copying()
+
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    (copy,) = closed_book(trader, order.exchange_order_id).copies
+    assert copy.state is CopyState.FILLED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from .model import Environment, SymbolRules
 from .plugins import Plugins
 from .settings import Settings
 from .workers import OnDeath, Ticker
+
+log = logging.getLogger(__name__)
 
 CLOCK_EVERY_SEC = 60.0
 CLOCK_RETRY_SEC = 2.0
@@ -177,6 +180,9 @@ class Exchanges:
                     opened.error = opened.error_kind = ""
                 except CopytradeError as error:
                     opened.error, opened.error_kind = error.message, error.kind
+                except Exception as error:  # a plug-in's bug: no reason to lose the other exchanges' clocks
+                    log.exception("the plug-in of %s failed", opened.label)
+                    opened.error, opened.error_kind = f"its plug-in failed with {type(error).__name__}", "plugin_bug"
             state = (opened.clock.is_known, opened.rules is not None, opened.error)
             # Held against what was told and not against what was a moment ago: others measure, too.
             if state != opened.told or opened.jumped_ms:

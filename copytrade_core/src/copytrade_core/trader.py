@@ -413,6 +413,7 @@ class CopyTrader(TraderApi):
     def start_copying(self) -> bool:
         with self._switch:
             if self._vault.copying:
+                self._gate.open(EVERYBODY)  # a stop that could not be remembered may have shut it
                 return True
             watcher = self._watcher
             if watcher is None:
@@ -434,9 +435,10 @@ class CopyTrader(TraderApi):
         with self._switch:
             if not self._vault.copying:
                 return False
-            self._vault.set_copying(False, self._vault.copying_since_ms)
+            # First of all: it holds even where it cannot be remembered.
             self._gate.shut(EVERYBODY, "stopped", "copying was stopped")
             self._dispatcher.look_again()
+            self._vault.set_copying(False, self._vault.copying_since_ms)
         self._feed.publish("copying", "copying was stopped", what="copying_stopped", running=False)
         return False
 

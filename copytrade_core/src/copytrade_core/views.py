@@ -27,7 +27,7 @@ class AccountState(StrEnum):
 
 
 class CopyState(StrEnum):
-    """The states of one copy (orders.md of the exchange facts; ARCHITECTURE.md draws the arrows)."""
+    """The states of one copy (orders.md of the exchange facts; `copying/states.py` has the arrows)."""
 
     PLANNED = "PLANNED"
     SUBMITTING = "SUBMITTING"

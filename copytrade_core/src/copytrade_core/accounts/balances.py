@@ -97,6 +97,13 @@ class BalanceBook:
                 return None
             return self._figure(account, asset, free)
 
+    def newest_ms(self, account_id: AccountId) -> int:
+        """Return the latest stamp (exchange time) of what is known of an account's balances; 0: nothing is."""
+        with self._lock:
+            account = self._accounts.get(account_id)
+            newest = [account.ledger.newest(asset) for asset in self._tracked] if account else []
+            return max((figure.time_ms for figure in newest if figure is not None), default=0)
+
     def needs_reading(self, account_id: AccountId, max_age_sec: float) -> bool:
         """Whether an order of this account must read first: its figures are old and no live stream vouches for them."""
         now = self._clock.monotonic_ns()

@@ -234,7 +234,7 @@ class AccountService:
     def settled(self, account_id: str) -> None:
         """Nothing of the account is under way any more: forget old keys of it that were kept for settling."""
         if any(sealed.account_id == account_id for sealed in self._vault.sealed()):
-            self._pool.submit(self._drop_sealed, account_id)
+            self._pool.submit(_logged, self._drop_sealed, account_id)
 
     # --- what a person asks ---
 
@@ -320,6 +320,8 @@ class AccountService:
     def pause(self, account_id: str) -> None:
         """Returns when no new order of this account can leave."""
         follower = self.find(account_id)
+        # First of all: it holds even where it cannot be remembered.
+        self._gate.shut(follower.id, "paused", "the account is paused")
         self._replace(self._vault.update_account(follower.id, None, paused=True))
         self._tell(follower.record, "account_paused", f"{follower.record.name} was paused")
 
@@ -422,7 +424,7 @@ class AccountService:
         """Take notice of an order on an account: one of another installation disables it. Returns at once."""
         tag = tag_of(client_order_id)
         if tag is not None and tag != self._install_tag and not self._stopping:
-            self._pool.submit(self._disable_shared, account_id, tag, created_ms)
+            self._pool.submit(_logged, self._disable_shared, account_id, tag, created_ms)
 
     def _disable_shared(self, account_id: AccountId, tag: str, created_ms: int) -> None:
         with self._lock:
@@ -514,7 +516,7 @@ class AccountService:
             if pool is None:
                 pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix=f"accounts-{opened.label}")
                 self._pools[opened.label] = pool
-        pool.submit(work, *arguments)
+        pool.submit(_logged, work, *arguments)
 
     def _install(self, record: AccountRecord, *, begins: bool = False) -> None:
         """Open an account. *begins*: the engine starts; otherwise whoever adds an account verifies it at once."""
@@ -626,7 +628,8 @@ class AccountService:
         """Take one pushed event in; on the stream's thread, so nothing here may block."""
         event = frame.event
         if isinstance(event, BalanceSnapshot):
-            self._book.state(frame.account_id, event)
+            if (follower := self.get(frame.account_id)) is not None:
+                self._stated(follower, event)
         elif isinstance(event, BalanceChange):
             self._book.change(frame.account_id, event)
         elif isinstance(event, ExecutionReport):
@@ -704,7 +707,12 @@ class AccountService:
 
     def _verify_quietly(self, account_id: AccountId) -> None:
         with contextlib.suppress(NotFound):  # removed meanwhile
-            self.verify(account_id)
+            try:
+                self.verify(account_id)
+            except Exception:  # a plug-in's bug, or a vault that cannot be written: asked again, not given up
+                again_ns = self._clock.monotonic_ns() + int(VERIFY_RETRY_SEC * NS_PER_SEC)
+                self._verify_due_ns.setdefault(account_id, again_ns)
+                raise
 
     def _drop_sealed(self, account_id: str) -> None:
         if self._has_unsettled(AccountId(account_id)):
@@ -720,6 +728,14 @@ class AccountService:
             self._exchanges.ready(opened)
             clock = opened.clock
         return clock
+
+
+def _logged(work: Callable[..., Any], *arguments: Any) -> None:
+    """On a pool, where nobody asks what became of it."""
+    try:
+        work(*arguments)
+    except Exception:
+        log.exception("something that was to be done for an account failed")
 
 
 def refuse_name(name: str, accounts: Iterable[AccountRecord]) -> None:

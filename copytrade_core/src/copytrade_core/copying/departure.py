@@ -174,6 +174,7 @@ class Departure:
                 return None
             return Refused(CopyState.FAILED, error.kind, error.message, found.inputs)
         job.prepared = prepared
+        job.known_ms = self._balances.newest_ms(job.account_id)
         job.key_fingerprint = prepared.key_fingerprint
         job.clocked("planned", self._clock.monotonic_ns())
         return rows.Claim(

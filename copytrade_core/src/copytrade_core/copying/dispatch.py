@@ -191,7 +191,7 @@ class Dispatcher:
                 share=row.share if row.share is not None else Fraction(0),
                 created_ms=row.created_ms,
                 deadline_ns=deadline_ns(row),
-                by_person=row.ordinal > 1,
+                by_person=bool(row.asked_by),
                 looks_first=True,
                 state=CopyState(row.state),
                 attempts=row.attempts,

@@ -35,6 +35,7 @@ class Job:
     read_since_ns: int = 0  # its figures must have been read after this
     clock_refused_ns: int = 0  # the exchange's clock must have been measured after this
     is_heard: bool = False  # the account's stream told of its order: it exists, whatever the answer says
+    known_ms: int = 0  # exchange time: the latest stamp of the figures that were known when it was sized
     unknown_ns: int = 0  # since when nobody knows what became of it
     prepared: PreparedOrder | None = None
     key_fingerprint: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..accounts.balances import BalanceBook
 from ..accounts.service import AccountService
-from ..clock import Clock, ExchangeClock
+from ..clock import Clock
 from ..exchanges import Exchanges, OpenExchange
 from ..feed import Feed
 from ..latencies import Latencies
@@ -177,25 +177,24 @@ class Settled:
 
     def book(self, job: Job, cause: Move, report: OrderReport) -> None:
         """Write an order's final state; the lane goes on when it is on disk."""
-        self._hold_against_our_time(job, report)
+        self._hold_against_what_was_known(job, report)
         symbol = self._settings.symbol
         self._balances.fills(job.account_id, report.exchange_order_id, job.side, symbol, report.fills)
         self._record.executed(
             job, cause, report, lambda kind, reason: self._mailbox.post(self.finished, job, kind, reason, report)
         )
 
-    def _hold_against_our_time(self, job: Job, report: OrderReport) -> None:
-        """An order that was executed before it was made says that the exchange's clock was put back.
+    def _hold_against_what_was_known(self, job: Job, report: OrderReport) -> None:
+        """Fills that are dated before a figure known when their order was sized: the exchange's clock was put back.
 
         The measurement that shows it comes too late for the account's next copy, whose figures would be from later
-        than these fills and seem to hold them. After a second attempt the first one may be meant: then they are
+        than these fills and seem to hold them. Where a first attempt was found after a second one was made, they are
         read for nothing.
         """
-        opened = self._opened(job)
-        if job.prepared is None or opened is None or not report.fills:
+        if all(fill.time_ms >= job.known_ms for fill in report.fills):
             return
-        if min(fill.time_ms for fill in report.fills) < job.prepared.timestamp_ms - ExchangeClock.JUMP_ALARM_MS:
-            self._balances.begin_anew(job.account_id)
+        self._balances.begin_anew(job.account_id)
+        if opened := self._opened(job):
             self._exchanges.remeasure(opened)
 
     def finished(self, job: Job, kind: str, reason: str, report: OrderReport | None = None) -> None:
