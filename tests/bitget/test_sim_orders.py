@@ -465,3 +465,12 @@ def test_a_look_up_can_show_a_second_order_of_the_same_id(sims, classic):
     sims.arm("two_orders_shown")
 
     assert len({row["orderId"] for row in classic.look_up("clientOid=twin").data}) == 2
+
+
+def test_an_order_that_comes_too_late_is_refused_and_the_fault_is_left_for_the_next(sims, classic):
+    sims.arm("garbage")
+    late = str(sims.call(lambda: sims.world.now_ms("bitget")) - 4000)
+    assert classic.place("buy", "25", "late", requestTime=late, receiveWindow="3000").code == "40078"
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        classic.place("buy", "25", "next")
+    assert [one.client_order_id for one in sims.world.accounts[account_of(classic)].orders] == ["next"]

@@ -139,7 +139,7 @@ def _classic_ticket(sim: BitgetSimulator, asked: dict[str, Any]) -> Ticket:
             raise Refused("40805")
     if asked.get("tpslType", "normal") != "normal":
         raise Refused("40805")
-    _check_receive_window(sim, asked)
+    check_receive_window(sim, asked)
     client_id = _client_id(sim, asked, "classic")
     return _sized(sim, asked, "size", side, order_type, client_id, "classic")
 
@@ -185,7 +185,7 @@ def _sized(
     )
 
 
-def _check_receive_window(sim: BitgetSimulator, asked: dict[str, Any]) -> None:
+def check_receive_window(sim: BitgetSimulator, asked: dict[str, Any]) -> None:
     sent, window = asked.get("requestTime"), asked.get("receiveWindow")
     if sent is None or window is None:
         return

@@ -1,7 +1,8 @@
 """The simulated exchange's REST routes, v2 and v3: who may call, how often, and what is answered.
 
 Order of checks: address limit, headers, key, environment, account family, time, signature, passphrase, address list,
-permission, route limit. A wrong secret on a unified key that calls v2 is therefore still answered 40085.
+permission, route limit, a classic order's receive window. A wrong secret on a unified key that calls v2 is therefore
+still answered 40085.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from copytrade_core.sim.wire import misbehave, page
 from . import sim_answers as answers
 from .sim_codes import WORDS, Family, Refused
 from .sim_limits import SlidingWindow
-from .sim_orders import ORDER_FAULTS, accept, checked, place_order
+from .sim_orders import ORDER_FAULTS, accept, check_receive_window, checked, place_order
 from .sim_sign import rest_prehash, sign
 from .sim_strange import STRANGE_KINDS, distort
 
@@ -100,6 +101,9 @@ class Rest:
                 account_id = caller.account.id
                 self._limit(route, path, account_id, headers, caller.account)
                 kind = "order" if route.name == "place-order" else "query"
+                if kind == "order" and route.family == "classic":
+                    # Before any fault is taken: "done, then ..." must not cover a refusal.
+                    check_receive_window(sim, _json(request, body))
                 fault = self._fault((*WIRE_FAULTS, *ANSWER_FAULTS), account_id, kind)
             wire = fault if fault is not None and fault.name in WIRE_FAULTS else None
             ticket = _json(request, body) if request.method == "POST" else {}
