@@ -57,7 +57,18 @@ def the_copy(book):
 def limit_and_execute(world, holder, prepared):
     """Say that there were too many orders, and execute this one all the same."""
     world.execute(holder, prepared)
-    raise RateLimited("too many orders", retry_after_sec=1, whole_address=False)
+    raise RateLimited("too many orders", retry_after_sec=3, whole_address=False)
+
+
+def limit_the_first(then=MemoryExchange.execute, retry_after_sec=0.5):
+    """Say of every first attempt that there were too many orders; of a second one do *then*."""
+
+    def place(world, holder, prepared):
+        if prepared.order.client_order_id.endswith("-1"):
+            raise RateLimited("too many orders", retry_after_sec=retry_after_sec, whole_address=False)
+        return then(world, holder, prepared)
+
+    return place
 
 
 def tell(world, order, **changes) -> None:
@@ -95,12 +106,8 @@ def test_a_report_that_comes_before_the_refusal_contradicts_it(world, trader):
 
 
 def test_a_first_attempt_that_shows_after_the_second_one_is_told_to_everybody(world, trader):
-    world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(
-        RateLimited("too many orders", retry_after_sec=0.5, whole_address=False)
-    )
+    world.on_place = limit_the_first()
     order = world.leader_trades("leader", Side.BUY, quote="1000")
-    until(lambda: [copy.state for copy in trader.list_copies()] == [CopyState.NOT_SENT])
-    world.on_place = MemoryExchange.execute
     copy = the_copy(closed_book(trader, order.exchange_order_id))
     assert (copy.state, copy.attempts) == (CopyState.FILLED, 2)
 
@@ -112,12 +119,11 @@ def test_a_first_attempt_that_shows_after_the_second_one_is_told_to_everybody(wo
 
 
 def test_a_first_attempt_that_shows_while_the_second_one_is_asked_about_is_told_to_everybody(world, trader):
-    world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(
-        RateLimited("too many orders", retry_after_sec=0.5, whole_address=False)
-    )
+    def lose(world, holder, prepared):
+        raise OutcomeUnknown("the line broke")
+
+    world.on_place = limit_the_first(lose)
     order = world.leader_trades("leader", Side.BUY, quote="1000")
-    until(lambda: [copy.state for copy in trader.list_copies()] == [CopyState.NOT_SENT])
-    world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(OutcomeUnknown("the line broke"))
     until(lambda: [(copy.state, copy.attempts) for copy in trader.list_copies()] == [(CopyState.UNKNOWN, 2)])
 
     anna = world.holders["anna"]
@@ -131,13 +137,9 @@ def test_a_first_attempt_that_shows_while_the_second_one_is_asked_about_is_told_
 
 def test_of_first_attempts_only_the_newest_are_remembered(world, trader, monkeypatch):
     monkeypatch.setattr(dispatch, "GIVEN_UP_KEPT", 1)
+    world.on_place = limit_the_first()
     for _ in range(2):
-        world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(
-            RateLimited("too many orders", retry_after_sec=0.5, whole_address=False)
-        )
         order = world.leader_trades("leader", Side.BUY, quote="1000")
-        until(lambda: CopyState.NOT_SENT in {copy.state for copy in trader.list_copies()})
-        world.on_place = MemoryExchange.execute
         assert the_copy(closed_book(trader, order.exchange_order_id)).attempts == 2
 
     newest = world.holders["anna"].sent[2].order.client_order_id
@@ -145,12 +147,9 @@ def test_of_first_attempts_only_the_newest_are_remembered(world, trader, monkeyp
 
 
 def test_a_report_of_a_refused_order_proves_no_order(world, trader):
-    world.on_place = lambda world, holder, prepared: (_ for _ in ()).throw(
-        RateLimited("too many orders", retry_after_sec=0.3, whole_address=False)
-    )
+    world.on_place = limit_the_first(retry_after_sec=3)
     order = world.leader_trades("leader", Side.BUY, quote="1000")
     until(lambda: [copy.state for copy in trader.list_copies()] == [CopyState.NOT_SENT])
-    world.on_place = MemoryExchange.execute
     shown = world.fill(world.open("nobody", "1000", "0"), Side.BUY, quote=D(100))
     sent = world.holders["anna"].sent[0].order.client_order_id
     tell(world, replace(shown, client_order_id=sent), status=OrderStatus.REJECTED, filled_base=D(0), filled_quote=D(0))

@@ -15,7 +15,7 @@ from copytrade_core.errors import NotSent
 from copytrade_core.plugins import Plugins
 from copytrade_core.settings import Settings
 from copytrade_core.views import AccountState
-from memory_exchange import MASTER_KEY, MemoryExchange, engine, keys
+from memory_exchange import MASTER_KEY, MemoryExchange, engine, keys, until
 
 GOOD = KeyPermissions(can_read=True, can_trade=True, can_withdraw=False, can_transfer=False, ip_restricted=True)
 
@@ -62,6 +62,7 @@ def test_an_engine_that_copies_says_where_it_hears_the_leader(world, trader):
     trader.add_account("anna", "memory", "test", keys("anna"))
     trader.set_leader("memory", "test", keys("leader"))
     trader.start_copying()
+    until(lambda: trader.get_leader().connections == 2)
 
     assert [line.check for line in trader.doctor() if line.level != "ok"] == []
     assert found(trader, "leader").text == "memory test, heard on 2 connections"

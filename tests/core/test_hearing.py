@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -156,11 +157,11 @@ def test_a_moment_without_any_connection_holds_later_orders_back_until_the_misse
 ):
     """Shorter than a proof of life lasts. The second order's position comes late, so that nothing contradicts."""
     listing = MemoryConnector.list_orders
-    held = time.monotonic() + 1
+    held = threading.Event()
 
     def slow(self: Any, since_ms: int) -> Any:
         found = listing(self, since_ms)
-        until(lambda: time.monotonic() > held)
+        assert held.wait(10)
         return found
 
     monkeypatch.setattr(MemoryConnector, "list_orders", slow)
@@ -169,6 +170,7 @@ def test_a_moment_without_any_connection_holds_later_orders_back_until_the_misse
     restore(world)
     heard = world.fill(world.holders["leader"], Side.BUY, quote=D(2500))
     world.push("leader", *world.reports(heard))
+    held.set()
 
     first, second = (closed_book(trader, order.exchange_order_id) for order in (missed, heard))
 

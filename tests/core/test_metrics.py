@@ -30,7 +30,12 @@ def test_an_engine_counts_copies_latencies_budgets_and_ages(tmp_path):
     with copying(tmp_path / "data", binance=2, bitget=1, tidy=True) as setup:
         setup.book(setup.leader_buys("1000"))
 
-        view = until(lambda: (seen := setup.trader.metrics()).latency.get("final") and seen, 10)
+        def counted():
+            seen = setup.trader.metrics()
+            final = seen.latency.get("final")
+            return seen if final and final.count == 3 and seen.leader_connections == 2 else None
+
+        view = until(counted, 20)
 
         assert view.running
         assert not view.halted

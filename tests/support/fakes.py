@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from copytrade_core.clock import NS_PER_MS, NS_PER_SEC, Clock, ExchangeClock
@@ -178,10 +177,6 @@ def prepared_order(account_id: str = "anna", client_order_id: str = "ct0000abc-1
         key_fingerprint="0011aabb",
         connector=ScriptedConnector(account_id),
     )
-
-
-def with_status(report: OrderReport, status: OrderStatus) -> OrderReport:
-    return replace(report, status=status)
 
 
 TEST = Environment.TEST
