@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -193,3 +195,45 @@ def test_what_was_stamped_before_the_clock_was_put_back_between_two_runs_is_no_g
         book = closed_book(trader, trades(150_000))
 
     assert (book.state, book.share) == (LeaderOrderState.COPIED, Fraction(1, 2))
+
+
+def test_an_order_that_is_dated_before_the_start_because_the_clock_was_put_back_is_left_to_a_person(world, tmp_path):
+    for skew_ms in (-600_000, 120_000, 0):
+        world.skew_ms = skew_ms
+        world.holders["leader"].updated_ms = world.now_ms() - 1000
+        with copying(world, tmp_path) as trader:
+            if skew_ms > 0:
+                trader.stop_copying()
+                trader.start_copying()
+    with copying(world, tmp_path) as trader:
+        book = closed_book(trader, world.leader_trades("leader", Side.BUY, quote="500").exchange_order_id)
+        trader.stop_copying()
+        trader.start_copying()
+        time.sleep(0.002)  # an order of the start's own millisecond is from before it
+        later = closed_book(trader, world.leader_trades("leader", Side.BUY, quote="500").exchange_order_id)
+
+    assert book.state is LeaderOrderState.UNDECIDED
+    assert "clock was put back" in book.reason
+    assert (later.state, later.share) == (LeaderOrderState.COPIED, Fraction(500, 9500))
+
+
+def test_what_was_placed_while_nobody_listened_is_found_although_the_clock_was_put_back_by_an_hour(world, tmp_path):
+    leader = world.holders["leader"]
+    for skew_ms in (-10_000_000, 0):
+        world.skew_ms = skew_ms
+        leader.updated_ms = world.now_ms() - 1000
+        with copying(world, tmp_path):
+            pass
+    # Placed half an hour ago by a clock that was put back by an hour before that.
+    world.skew_ms = -3_600_000
+    leader.updated_ms = world.now_ms() - 1_800_000
+    placed = world.fill(leader, Side.BUY, quote=Decimal(500))
+    long_ago = {"created_ms": leader.updated_ms - 1_800_000, "updated_ms": leader.updated_ms - 1_800_000}
+    leader.orders[:] = [replace(placed, **long_ago)]
+    leader.updated_ms = long_ago["updated_ms"]
+    with copying(world, tmp_path) as trader:
+        book = closed_book(trader, placed.exchange_order_id)
+
+        assert closed_gaps(trader)[0].found == 1
+    assert book.state is not LeaderOrderState.COPIED
+    assert book.reason

@@ -346,7 +346,9 @@ def contradictions(trader: Any) -> list[dict[str, Any]]:
 
 
 def decided_without_its_balance(world: MemoryExchange, trader: Any) -> Any:
-    """The balance after this order is never pushed."""
+    """The balance after this order is never pushed, nor read."""
+    recovery = trader._watcher._gaps
+    until(lambda: len(recovery._up) == 2 and not recovery._is_reading)
     order = world.fill(world.holders["leader"], Side.BUY, quote=D(100))
     world.push("leader", *world.reports(order))
     return closed_book(trader, order.exchange_order_id)

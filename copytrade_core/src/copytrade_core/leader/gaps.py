@@ -346,8 +346,10 @@ class GapRecovery:
         try:
             self._exchanges.ready(self._opened)
             started_ms = self._opened.clock.now_ms()
+            # Where the clock was put back, since_ms may be yet to come, and says nothing of how long ago it was.
+            look_back_ms = LOOK_BACK_MS if since_ms + LOOK_BACK_MS <= started_ms else LONGEST_MS
             # The orders first: whatever fills between the two reads is in the balance and comes by stream besides.
-            orders = self.read_orders(min(since_ms, started_ms - LOOK_BACK_MS))  # the clock may have been put back
+            orders = self.read_orders(min(since_ms, started_ms - look_back_ms))
             snapshot = self._connector.balances(urgent=True)
         except CopytradeError as error:
             self._mailbox.post(self._unread, error)
@@ -398,7 +400,8 @@ class GapRecovery:
             orders = [report for report in orders if report.created_ms < started_ms]
             if any(self._hearing.is_unheard(report) for report in early):
                 self._mailbox.later(UNTOLD_SEC, self.catch_up)
-        if self._begins_anew:
+        is_anew = self._begins_anew
+        if is_anew:
             if outages != self._outages or self._now_ms() is None:
                 self._catch_up_when_proven()  # this reading is of a time that comes twice
                 return
@@ -415,7 +418,7 @@ class GapRecovery:
             self._catch_up_when_proven()
             return
         self.is_caught_up = True
-        self._since_ms = max(self._since_ms, started_ms)
+        self._since_ms = started_ms if is_anew else max(self._since_ms, started_ms)
         self._hearing.show(gap_since="", error_kind="", error="")
         if not is_unexplained:
             self._agreed_ms = started_ms

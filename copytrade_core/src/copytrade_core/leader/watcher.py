@@ -494,18 +494,14 @@ class LeaderWatcher:
     def _decide(self, pending: _Pending) -> Decision | None:
         """Return what becomes of an order; ``None``: not yet."""
         order = pending.order
-        if order.created_ms <= self._gaps.leading_since_ms:
-            return Decision(
-                state=LeaderOrderState.IGNORED,
-                reason_kind="before_leading",
-                reason="it was placed before this account was set as the leader",
-            )
-        since_ms = self._copying_since_ms()
-        if since_ms is None or order.created_ms <= since_ms:
-            reason = "it was placed while copying was stopped"
-            return Decision(state=LeaderOrderState.IGNORED, reason_kind="copying_stopped", reason=reason)
         asset = self._symbol.quote if order.side is Side.BUY else self._symbol.base
         estimates = self._estimates(order)
+        since_ms, refusal = self._placed_before(order)
+        if refusal is not None and since_ms is not None and self.opened.clock.not_after_now(since_ms) != since_ms:
+            reason = f"the exchange's clock was put back: nobody knows whether {refusal.reason}"
+            return self._undecided(order, asset, estimates, reason)
+        if refusal is not None:
+            return refusal
         stamps = (order.created_ms, order.last.time_ms)
         if order.first_heard_ns < self._begun_ns and any(map(self.opened.clock.passed_twice, stamps)):
             return self._undecided(order, asset, estimates, "the exchange's clock was put back when it was placed")
@@ -540,6 +536,18 @@ class LeaderWatcher:
             balance_how=how,
             estimates=estimates.as_text(),
         )
+
+    def _placed_before(self, order: FoldedOrder) -> tuple[int | None, Decision | None]:
+        """Return why an order is from before it would be copied, and since when it would be; ``None``: it is not."""
+        since_ms = self._copying_since_ms()
+        if order.created_ms <= self._gaps.leading_since_ms:
+            since_ms, kind = self._gaps.leading_since_ms, "before_leading"
+            reason = "it was placed before this account was set as the leader"
+        elif since_ms is None or order.created_ms <= since_ms:
+            kind, reason = "copying_stopped", "it was placed while copying was stopped"
+        else:
+            return since_ms, None
+        return since_ms, Decision(state=LeaderOrderState.IGNORED, reason_kind=kind, reason=reason)
 
     def _needs_to_be_confirmed(self, order: FoldedOrder) -> bool:
         """Whether the figure from before an order may lack what nobody told of: only one from after it shows that.
