@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from copytrade_core import BalanceSource, NotSent, OrderStatus, Side, StreamDown, StreamUp
+from copytrade_core.errors import ExchangeError
 from copytrade_core.leader import gaps
 from copytrade_core.leader import watcher as leader_watcher
 from copytrade_core.views import CopyState, LeaderOrderState
@@ -347,8 +348,7 @@ def contradictions(trader: Any) -> list[dict[str, Any]]:
 
 def decided_without_its_balance(world: MemoryExchange, trader: Any) -> Any:
     """The balance after this order is never pushed, nor read."""
-    recovery = trader._watcher._gaps
-    until(lambda: len(recovery._up) == 2 and not recovery._is_reading)
+    world.holders["leader"].refused = ExchangeError("nobody reads now")
     order = world.fill(world.holders["leader"], Side.BUY, quote=D(100))
     world.push("leader", *world.reports(order))
     return closed_book(trader, order.exchange_order_id)
@@ -363,6 +363,8 @@ def test_a_balance_that_overtakes_the_reports_of_its_order_contradicts_no_earlie
     world.push("leader", *world.reports(second))
 
     assert closed_book(trader, second.exchange_order_id).share == Fraction(1000, 9900)
+    world.holders["leader"].refused = None
+    trader._watcher._read_for_resting()
     until(lambda: not trader._watcher._unconfirmed)
     until(lambda: D(closed_book(trader, first.order_id).estimates.get("undone", 0)) == 10000)
     assert contradictions(trader) == []
