@@ -20,7 +20,7 @@ from changing_engine import Engine, an_order
 from chromium import running_chromium, watched_context
 from copytrade_core.control.server import ControlServer
 from copytrade_core.model import Side
-from copytrade_core.views import BalanceView, CopyState, FeedEvent, LeaderOrderState
+from copytrade_core.views import BalanceView, CopyPreview, CopyState, FeedEvent, LeaderOrderState
 from copytrade_webapp.access.store import PanelStore
 from fake_trader import a_copy
 from memory_exchange import until
@@ -92,6 +92,11 @@ def asked(engine, name):
     return until(look)
 
 
+def alarm(seq, label, t="2026-11-22T12:00:00.000Z"):
+    data = {"what": "clock_jumped", "label": label, "jump_ms": "1400"}
+    return FeedEvent(seq=seq, t=t, kind="alarm", text="it happened", data=data)
+
+
 def shown(page):
     return page.locator(".accounts .grid-row:not([inert]) .name").all_inner_texts()
 
@@ -146,6 +151,58 @@ def test_without_the_panel_it_says_so_and_goes_on_when_it_is_back(engine, data_d
             page.locator(".strip").wait_for(state="detached", timeout=30_000)
             page.get_by_role("rowheader", name="回来以后").wait_for()
             assert page.locator("#run-button").is_enabled()
+        page.close()
+
+
+def test_without_an_engine_nothing_is_said_to_be_empty(engine, tmp_path, panel_on, browser):
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    with ControlServer(Engine(), data_dir):
+        pass  # there was one once
+    not_known = re.compile("暂时无法得知")
+    with panel_on(data_dir) as panel, watched_context(browser) as context:
+        page = context.new_page()
+        ticket = "**/api/v1/stream/ticket"
+        page.route(ticket, lambda route: route.abort())
+        page.goto(f"{panel.url}/login#code={panel.login_code}")
+        page.locator(".strip", has_text="实时数据中断").wait_for()
+        page.unroute(ticket)
+        page.locator(".strip", has_text="引擎没有运行").locator("span", has_text=re.compile("^自 .*[0-9]")).wait_for()
+        page.locator(".leader .quiet", has_text=not_known).wait_for()
+        for place in (".accounts .grid-empty", ".events .grid-empty"):
+            page.locator(place, has_text=not_known).wait_for()
+        assert page.locator("#accounts-count").inner_text() == "–"
+        for tab in ("todo", "alarms", "gaps"):
+            page.locator(f"#tab-{tab}").click()
+            page.locator(f"#panel-{tab}", has_text=not_known).wait_for()
+
+        # It comes: all appears in the page as it stands.
+        engine.answers["list_feed"] = lambda **_: [alarm(3, "bitget")]
+        with ControlServer(engine, data_dir):
+            page.locator("#run-state", has_text="运行中").wait_for()
+            page.locator("#panel-gaps", has_text="没有断线").wait_for()
+            page.locator("#tab-alarms").click()
+            page.locator(".alarm", has_text="bitget").wait_for()
+            page.locator("#tab-todo").click()
+            page.get_by_text("没有需要处理的事项").wait_for()
+            page.locator("#set-leader").wait_for()
+            page.locator("#tab-events").click()
+            page.locator(".events .grid-row").wait_for()
+            assert len(shown(page)) == 3
+
+        # Another one comes in its place, from a backup say: what only the first one knew is gone.
+        other = Engine()
+        other.answers |= engine.answers | {"list_feed": lambda **_: [alarm(3, "binance", t="2026-11-22T13:00:00.000Z")]}
+        other.answers["list_events"] = lambda **_: [an_order(2, tally={"FILLED": 7})]
+        other.answers["list_changes"] = other._changes
+        other.remove(1)
+        with ControlServer(other, data_dir):
+            page.locator("#accounts-count", has_text="2").wait_for()
+            page.locator(".events .grid-row:not([inert])", has_text="7").wait_for()
+            assert page.locator(".events .grid-row:not([inert])").count() == 1
+            page.locator("#tab-alarms").click()
+            page.locator(".alarm", has_text="币安").or_(page.locator(".alarm", has_text="binance")).wait_for()
+            assert page.locator(".alarm").count() == 1
         page.close()
 
 
@@ -227,12 +284,73 @@ def test_a_share_is_given_after_its_sums_were_seen(engine, page):
     page.locator("#todo-button").wait_for(state="hidden")
 
 
-def test_alarms_are_shown_until_they_are_seen(engine, page):
-    jump = {"what": "clock_jumped", "label": "bitget", "jump_ms": "1400"}
-    engine.answers["list_feed"] = lambda **_: [
-        FeedEvent(seq=1, t="2026-11-22T12:00:00.000Z", kind="alarm", text="it happened", data=jump)
+def a_preview(number, **changes):
+    return CopyPreview(
+        **{
+            "copy_id": f"copy-{number}", "event_id": "1", "account_id": f"account-{number}",
+            "account_name": f"账户 {number}", "exchange": "binance", "env": "test", "side": Side.BUY,
+            "share": Fraction(1, 4), "size_asset": "USDT", **changes,
+        }
+    )  # fmt: skip
+
+
+def test_what_would_not_be_sent_is_not_counted_as_a_copy(engine, page):
+    reckoned = {"free_before": Decimal(1000), "computed": Fraction(250), "step": Decimal("0.01"), "sent": Decimal(250)}
+    small = a_preview(2, **reckoned, reason_kind="below_minimum", reason="too small")
+    previews = [a_preview(1, **reckoned), small, a_preview(3, reason_kind="not_known_yet", reason="not known yet")]
+    engine.undecided = [
+        a_copy(number, event_id="1", state=CopyState.FAILED, reason_kind="never_arrived", is_open=True)
+        for number in (1, 2, 3)
     ]
-    engine.tell("alarm", **jump)
+    engine.answers["preview_event"] = lambda **_: previews
+    engine.answers["preview_copy"] = lambda **_: small
+    engine.answers["copy_all_now"] = lambda **_: engine.orders[0]
+    engine.tell("copy", event_id="1")
+    page.locator("#todo-button", has_text="3").click()
+    everybody = page.get_by_role("button", name="全部补跟（3）…")
+    dialog = page.locator("dialog")
+
+    # One is sure, one is tried, one is not.
+    everybody.click()
+    dialog.get_by_role("heading", name="现在为 1 个账户补跟？").wait_for()
+    dialog.get_by_text("另有 1 个数据暂时未知的账户").wait_for()
+    dialog.get_by_role("button", name="立即为 1 个账户补跟").wait_for()
+    page.keyboard.press("Escape")
+
+    # Where nothing would leave there is nothing to agree to.
+    page.locator(".todo-row").nth(1).get_by_role("button", name="立即补跟…").click()
+    dialog.get_by_role("heading", name="小王 现在无法补跟").wait_for()
+    assert dialog.locator("footer button").all_inner_texts() == ["关闭"]
+    dialog.locator("footer button").click()
+    del previews[0], previews[-1]
+    everybody.click()
+    dialog.get_by_role("heading", name="现在没有可以补跟的账户").wait_for()
+    assert dialog.locator("footer button").all_inner_texts() == ["关闭"]
+
+
+def test_an_open_book_ends_as_the_last_of_a_burst_left_it(engine, page):
+    def becomes(state, reason=""):
+        copy = a_copy(1, event_id="1", state=state, reason_kind=reason)
+        engine.orders[0] = an_order(1, tally={}, copies=(copy,))
+        engine.tell("copy", event_id="1")
+
+    becomes(CopyState.SUBMITTING)
+    page.locator(".events .grid-row").click()
+    book = page.locator(".book-rows .grid-row")
+    book.get_by_text("发送中").wait_for()
+    # Each comes within a second of the question before it; the last two count alike.
+    becomes(CopyState.ACKED)
+    book.get_by_text("已接单").wait_for()
+    becomes(CopyState.FAILED, "never_arrived")
+    until(lambda: page.evaluate("document.querySelector('.events .num.bad')?.textContent") == "1")
+    becomes(CopyState.FAILED, "halted")
+    page.locator(".book-detail", has_text="引擎已停机").wait_for()
+
+
+def test_alarms_are_shown_until_they_are_seen(engine, page):
+    jump = alarm(1, "bitget")
+    engine.answers["list_feed"] = lambda **_: [jump]
+    engine.tell("alarm", **jump.data)
     page.locator(".toast-card.warn", has_text="相对 bitget 的时间跳变了 1400 毫秒").or_(
         page.locator("#tab-alarms", has_text="1")
     ).first.wait_for()
@@ -298,7 +416,7 @@ def test_rise_and_fall_swap_their_colours(page):
 
 def rows_of(page):
     """Return from where to where each row of the main table reaches, from above."""
-    page.wait_for_timeout(300)
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     return page.evaluate(
         """() => [...document.querySelectorAll(".accounts .grid-row:not([inert])")]
             .map((row) => row.getBoundingClientRect())

@@ -118,10 +118,9 @@ def _opens(browser):
 def test_who_talks_on_the_stream_is_shown_out(stage):
     stream = stage.browser.stream()
 
-    for _ in range(40):
-        stream.send("hello?")
-
     with pytest.raises((websocket.WebSocketConnectionClosedException, ConnectionError)):
+        for _ in range(40):
+            stream.send("hello?")
         while True:
             opcode, data = stream.recv_data()
             if opcode == websocket.ABNF.OPCODE_CLOSE:

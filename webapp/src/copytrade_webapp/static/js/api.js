@@ -51,14 +51,23 @@ export const page = async (path) => (await send(path, {})).json();
 
 /**
  * Return the address from which a file of the API can be saved. A link carries the session but no device's proof:
- * where one is wanted the file is fetched first. @param {string} path @returns {Promise<string>} @throws {Problem}
+ * where one is wanted the file is fetched first, and its address is to be revoked.
+ * @param {string} path @returns {Promise<string>} @throws {Problem}
  */
 export async function fileAddress(path) {
   if (!provesDevice) return API + path;
-  const response = await send(API + path, await request("GET", path, undefined, ""));
-  if (!response.ok) throw await read(response);
-  return URL.createObjectURL(await response.blob());
+  // It may take long: it ends when it is there, or the connection does.
+  return URL.createObjectURL(await ask("GET", path, undefined, { signal: null, take: file }));
 }
+
+/** What an answer carries, all of it. @param {Promise<any>} body */
+const whole = (body) =>
+  body.catch(() => {
+    throw Problem.unreachable();
+  });
+
+/** @param {Response} response */
+const file = (response) => whole(response.blob());
 
 /** Whether the panel answers at all. */
 export async function isThere() {
@@ -71,27 +80,31 @@ export async function isThere() {
 
 /**
  * @param {string} method @param {string} path below /api/v1 @param {any} [body]
+ * @param {any} [options] of `fetch`, and *take*: what becomes of a good answer
  * @returns {Promise<any>} @throws {Problem}
  */
-async function ask(method, path, body) {
+async function ask(method, path, body, options) {
   // One name for one action of a person: however often it is sent, it is done once.
-  let problem = await once(method, path, body, uniqueName());
+  let problem = await once(method, path, body, uniqueName(), options);
   if (problem instanceof Problem && problem.kind === "reauthenticate" && (await reauthenticate(problem))) {
-    problem = await once(method, path, body, uniqueName());
+    problem = await once(method, path, body, uniqueName(), options);
   }
   if (!(problem instanceof Problem)) return problem;
   if (SHUT_OUT.includes(problem.kind)) onLoggedOut();
   throw problem;
 }
 
-/** @param {string} method @param {string} path @param {any} body @param {string} name @returns {Promise<any>} */
-async function once(method, path, body, name) {
+/**
+ * @param {string} method @param {string} path @param {any} body @param {string} name @param {any} [options]
+ * @returns {Promise<any>}
+ */
+async function once(method, path, body, name, { take = read, ...options } = {}) {
   try {
     let answer;
     for (let tries = 0; tries < 3; tries += 1) {
-      const response = await send(API + path, await request(method, path, body, name));
+      const response = await send(API + path, { ...(await request(method, path, body, name)), ...options });
       noteNonce(response);
-      answer = await read(response);
+      answer = await (response.ok ? take : read)(response);
       if (!(answer instanceof Problem) || !PROVE_AGAIN.includes(answer.kind)) break;
       if (answer.kind === "device_token_invalid") forgetToken();
     }
@@ -141,7 +154,7 @@ async function send(url, options) {
 
 /** @param {Response} response @returns {Promise<any>} a value, or a Problem (returned, not thrown) */
 async function read(response) {
-  const text = await response.text();
+  const text = await whole(response.text());
   let value = null;
   try {
     value = text ? parseExact(text) : null;

@@ -27,7 +27,10 @@ async function start() {
     "submit",
     (/** @type {Event} */ event) => (event.preventDefault(), busyWhile(byId("login-button"), logIn)),
   );
-  byId("enrol-form").addEventListener("submit", (/** @type {Event} */ event) => (event.preventDefault(), enrol()));
+  byId("enrol-form").addEventListener(
+    "submit",
+    (/** @type {Event} */ event) => (event.preventDefault(), busyWhile(byId("enrol-button"), enrol)),
+  );
   byId("log-out").addEventListener("click", logOut);
   // A link that is opened in this tab changes nothing but what stands behind the #.
   addEventListener("hashchange", () => {

@@ -99,13 +99,14 @@ function tellOfRefusals(entries) {
 function tellOfAlarms(entries, openTodo) {
   for (const entry of entries.slice(0, MOST_TOASTS)) {
     const title = tells(entry);
+    const id = entry.data?.event_id;
+    // A share is given where all waits that needs a person; the rest is in the order's book.
+    const look = () => (entry.data.state === "UNDECIDED" ? openTodo() : openBook(id));
     say({
       tone: "warn",
       tag: `alarm-${entry.seq}`,
       title,
-      buttons: entry.data?.event_id
-        ? [el("button.btn.btn-line.btn-small", { onclick: openTodo }, _("Look at it"))]
-        : [],
+      buttons: id ? [el("button.btn.btn-line.btn-small", { onclick: look }, _("Look at it"))] : [],
     });
     notify(`alarm-${entry.kind}`, title, "");
   }

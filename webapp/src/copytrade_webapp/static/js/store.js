@@ -24,6 +24,8 @@ class Store extends EventTarget {
   isLoaded = false;
   /** @type {Set<string>} accounts of before the snapshot that it has not named yet */
   unconfirmed = new Set();
+  /** @type {any[] | null} a snapshot's leader orders, until all its parts are there */
+  arriving = null;
   #changed = new Set();
   #scheduled = false;
 
@@ -59,7 +61,7 @@ class Store extends EventTarget {
 
   /** @param {boolean} open */
   setStream(open) {
-    if (open === this.stream.open) return;
+    if (open === this.stream.open && this.stream.retrying === !open) return;
     this.stream = { open, since: new Date().toISOString(), retrying: !open };
     this.touch("stream");
   }
@@ -104,6 +106,7 @@ const HANDLERS = {
     store.unconfirmed = new Set(store.accounts.keys());
     store.engine = message.engine;
     store.status = message.status;
+    store.arriving = message.status ? [] : null;
     store.isLoaded = true;
     store.touch("snapshot", "status", "engine");
   },
@@ -120,16 +123,32 @@ const HANDLERS = {
     store.touch("accounts");
   },
   events(store, message) {
-    for (const event of message.events) store.putEvent(event);
+    if (store.arriving) store.arriving.push(...message.events);
+    else for (const event of message.events) store.putEvent(event);
   },
   undecided(store, message) {
-    // In a snapshot this comes after all accounts: what was not among them is gone.
+    // The panel has not heard the engine yet: its empty lists say nothing.
+    if (!store.status) return;
+    // In a snapshot this comes after all accounts and leader orders: what was not among them is gone.
     for (const id of store.unconfirmed) store.dropAccount(id);
     store.unconfirmed.clear();
+    if (store.arriving) {
+      store.events = [];
+      for (const event of store.arriving) store.putEvent(event);
+      store.arriving = null;
+      store.touch("events");
+    }
     store.undecided = message.undecided;
     store.touch("undecided");
   },
   feed(store, message) {
+    // Numbers only rise for as long as a journal lives; another one's, from a backup say, begins lower.
+    const times = new Map(store.feed.map((entry) => [entry.seq, entry.t]));
+    const newest = store.feed[0]?.seq ?? 0;
+    const isOfAnother = message.feed.some((/** @type {any} */ entry) =>
+      times.has(entry.seq) ? times.get(entry.seq) !== entry.t : entry.seq < newest,
+    );
+    if (isOfAnother) store.feed = [];
     const fresh = message.feed.filter((/** @type {any} */ entry) => !store.feed.some((each) => each.seq === entry.seq));
     store.feed = [...fresh.reverse(), ...store.feed].slice(0, FEED_KEPT);
     store.touch("feed");

@@ -58,7 +58,7 @@ export function mountAccounts() {
     filter.append(el("option", { value }, name));
   }
   filter.addEventListener("change", () => ((wish.state = filter.value), choose(table, true)));
-  store.when(["accounts", "exchanges", "snapshot"], () => choose(table, false));
+  store.when(["accounts", "exchanges", "snapshot", "stream"], () => choose(table, false));
   // Ages go on while nothing arrives.
   setInterval(() => document.hidden || table.schedule(), 1000);
 }
@@ -82,12 +82,18 @@ function choose(table, now) {
   const total = store.accounts.size;
   setText(
     byId("accounts-count"),
-    chosen.length === total ? format.count(total) : `${format.count(chosen.length)} / ${format.count(total)}`,
+    chosen.length < total
+      ? `${format.count(chosen.length)} / ${format.count(total)}`
+      : total || store.status
+        ? format.count(total)
+        : "–",
   );
   const none = total
     ? _("No follower fits what is searched for.")
-    : store.isLoaded
+    : store.status
       ? _("No follower yet. Add one, and it copies the leader's orders with its own money.")
-      : _("Loading…");
+      : store.isLoaded
+        ? _("Not known at the moment.")
+        : _("Loading…");
   table.show(chosen, none);
 }

@@ -21,9 +21,10 @@ export function alarms() {
     const seen = Number(preference("seen"));
     tell(unseen(store.feed, seen).length);
     all.disabled = unseen(store.feed, seen).length === 0;
+    const none = store.status ? _("No alarm.") : _("Not known at the moment.");
     fillWith(
       list,
-      raised.length ? raised.map((entry) => alarm(entry, entry.seq <= seen)) : el("p.quiet", {}, _("No alarm.")),
+      raised.length ? raised.map((entry) => alarm(entry, entry.seq <= seen)) : el("p.quiet", {}, none),
     );
   };
   /** @param {number} seq */

@@ -17,6 +17,8 @@ const REFRESH_MS = 1000;
 
 /** @param {string} eventId */
 export async function openBook(eventId) {
+  const summary = () => store.events.find((each) => each.id === eventId);
+  let shown = summary(); // the store makes a new one for each change
   /** @type {any} */
   let book;
   try {
@@ -83,24 +85,34 @@ export async function openBook(eventId) {
     title: `${word(book.type)} · ${format.full(book.t)}`,
     size: "full",
     body: el("div.book", {}, head, el("div.book-rows", {}, bar, table.element), detail),
-    onClose: () => store.removeEventListener("change", follow),
+    onClose: () => {
+      store.removeEventListener("change", follow);
+      clearTimeout(timer);
+    },
   });
-  let asked = 0;
-  const follow = async (/** @type {any} */ event) => {
-    if (!event.detail.has("events") || performance.now() - asked < REFRESH_MS) return;
-    const now = store.events.find((each) => each.id === eventId);
-    if (
-      !now ||
-      JSON.stringify([now.ok, now.fail, now.pending, now.state]) ===
-        JSON.stringify([book.ok, book.fail, book.pending, book.state])
-    )
-      return;
+  let asked = -REFRESH_MS;
+  let timer = 0; // set until the question is answered, too: one at a time, so that no older answer comes last
+  const follow = () => {
+    // What changes within a second of the last question is asked for when that second is over.
+    if (summary() && summary() !== shown && store.isLive)
+      timer ||= setTimeout(look, Math.max(0, asked + REFRESH_MS - performance.now()));
+  };
+  const look = async () => {
+    const wanted = summary();
     asked = performance.now();
-    book = await get(`/events/${eventId}`).catch(() => book);
-    if (dialog.element.isConnected) draw();
+    try {
+      book = await get(`/events/${eventId}`);
+      shown = wanted;
+      if (dialog.element.isConnected) draw();
+    } catch {
+      // What is shown stands; it is asked for again.
+    }
+    timer = 0;
+    if (dialog.element.isConnected) follow();
   };
   store.addEventListener("change", follow);
   draw();
+  follow();
 }
 
 function groups() {

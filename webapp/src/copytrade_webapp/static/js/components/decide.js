@@ -8,22 +8,34 @@ import { word } from "../words.js";
 import { askOnce } from "./dialog.js";
 import { say, sayProblem } from "./toasts.js";
 
+const SHOWN = 200;
+
+/** Whether a copy would be sent as its preview says. @param {any} preview */
+const leaves = (preview) => preview.sent != null && !preview.reason_kind;
+/** Whether only the try can tell: what its order is made from is not read yet. @param {any} preview */
+const isOpen = (preview) => preview.reason_kind === "not_known_yet";
+
 /** @param {any} copy */
 export async function copyNow(copy) {
   try {
     const preview = await get(`/copies/${copy.id}/preview`);
+    const may = leaves(preview) || isOpen(preview);
     const agreed = await askOnce({
-      title: _("%(side)s on %(account)s now?", { side: word(copy.side), account: copy.account }),
+      title: may
+        ? _("%(side)s on %(account)s now?", { side: word(copy.side), account: copy.account })
+        : _("%(account)s cannot be copied now", { account: copy.account }),
       text: el(
         "div.fields",
         {},
         sum(preview, copy),
-        el("p.muted", {}, _("The same share of what is free there now, at today's price. The order leaves at once.")),
+        may &&
+          el("p.muted", {}, _("The same share of what is free there now, at today's price. The order leaves at once.")),
       ),
-      button:
-        preview.sent == null
+      button: leaves(preview)
+        ? _("%(side)s for %(amount)s now", { side: word(copy.side), amount: amount(preview, copy) })
+        : may
           ? _("Copy now")
-          : _("%(side)s for %(amount)s now", { side: word(copy.side), amount: amount(preview, copy) }),
+          : "",
     });
     if (!agreed) return;
     const done = await post(`/copies/${copy.id}/copy-now`, {});
@@ -38,15 +50,42 @@ export async function copyOrderNow(eventId) {
   try {
     const preview = await get(`/events/${eventId}/preview`);
     const rows = preview.items;
+    const count = rows.filter(leaves).length;
+    const open = rows.filter(isOpen).length;
     const agreed = await askOnce({
-      title: ngettext("Copy for %(num)s follower now?", "Copy for %(num)s followers now?", rows.length),
+      title: count
+        ? ngettext("Copy for %(num)s follower now?", "Copy for %(num)s followers now?", count)
+        : open
+          ? _("Copy now?")
+          : _("No copy can be made now"),
       text: el(
         "div.fields",
         {},
         sums(rows),
-        el("p.muted", {}, _("The same share of what is free there now, at today's price. The orders leave at once.")),
+        open
+          ? el(
+              "p.note.warn",
+              {},
+              ngettext(
+                "%(num)s follower whose figures are not known yet is tried as well.",
+                "%(num)s followers whose figures are not known yet are tried as well.",
+                open,
+              ),
+            )
+          : null,
+        count || open
+          ? el(
+              "p.muted",
+              {},
+              _("The same share of what is free there now, at today's price. The orders leave at once."),
+            )
+          : null,
       ),
-      button: ngettext("Copy for %(num)s follower now", "Copy for %(num)s followers now", rows.length),
+      button: count
+        ? ngettext("Copy for %(num)s follower now", "Copy for %(num)s followers now", count)
+        : open
+          ? _("Copy now")
+          : "",
     });
     if (!agreed) return;
     store.putEvent(await post(`/events/${eventId}/copy-now`, {}));
@@ -135,7 +174,7 @@ export function sums(rows) {
     "div.list",
     {},
     rows
-      .slice(0, 200)
+      .slice(0, SHOWN)
       .map((row) =>
         el(
           "div.list-row",
@@ -161,5 +200,8 @@ export function sums(rows) {
             : el("strong", {}, `${format.exact(row.sent)} ${row.size_asset}`),
         ),
       ),
+    rows.length > SHOWN
+      ? el("p.muted.more", {}, _("and %(count)s more", { count: format.count(rows.length - SHOWN) }))
+      : null,
   );
 }

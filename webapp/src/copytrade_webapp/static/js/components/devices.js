@@ -111,7 +111,7 @@ function row(device, isThis, reload) {
     ),
     el(`span.pill${state[0] ? `.${state[0]}` : ""}`, {}, state[1]),
     device.state === "PENDING" ? approve : null,
-    rename,
+    device.state === "REVOKED" ? null : rename,
     device.state === "REVOKED" ? null : revoke,
   );
 }
@@ -122,7 +122,7 @@ async function askAndRevoke(device, isThis) {
     title: _("Revoke %(name)s?", device),
     text: isThis
       ? _("This is the device that you are using: you will be logged out at once.")
-      : _("It is logged out at once and gets in again only after a new approval."),
+      : _("It is logged out at once, and its key or certificate never gets in again."),
     button: _("Revoke %(name)s", device),
     tone: "bad",
   });

@@ -39,7 +39,8 @@ export function openDialog({ title, size = "", body, foot, onClose }) {
 }
 
 /**
- * Ask once, naming the effect. @param {{title: string, text?: any, button: string, tone?: string}} question
+ * Ask once, naming the effect; without a *button* it only tells.
+ * @param {{title: string, text?: any, button: string, tone?: string}} question
  * @returns {Promise<boolean>}
  */
 export function askOnce({ title, text, button, tone = "primary" }) {
@@ -53,8 +54,8 @@ export function askOnce({ title, text, button, tone = "primary" }) {
       title,
       body: el("div.sheet-body", {}, typeof text === "string" ? el("p", {}, text) : text),
       foot: [
-        el("button.btn.btn-line", { onclick: () => dialog.close() }, _("Cancel")),
-        el(`button.btn.btn-${tone}`, { onclick: agree, autofocus: true }, button),
+        el("button.btn.btn-line", { onclick: () => dialog.close() }, button ? _("Cancel") : _("Close")),
+        button ? el(`button.btn.btn-${tone}`, { onclick: agree, autofocus: true }, button) : null,
       ],
       onClose: () => resolve(agreed),
     });

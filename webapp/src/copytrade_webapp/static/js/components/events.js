@@ -11,7 +11,7 @@ export function eventsTable() {
   const { base, quote } = assets();
   const table = new VirtualTable({
     label: _("Leader orders"),
-    empty: _("No leader order yet. Each market order of the leader appears here, with what became of every copy."),
+    empty: "",
     columns: [
       { key: "t", title: _("Time") },
       { key: "type", title: _("Side") },
@@ -29,8 +29,15 @@ export function eventsTable() {
     onOpen: (event) => openBook(event.id),
   });
   table.element.classList.add("events");
-  store.when(["events", "snapshot"], () => table.show(store.events));
+  store.when(["events", "snapshot", "stream"], () => table.show(store.events, none()));
   return table.element;
+}
+
+function none() {
+  if (!store.isLoaded) return _("Loading…");
+  return store.status
+    ? _("No leader order yet. Each market order of the leader appears here, with what became of every copy.")
+    : _("Not known at the moment.");
 }
 
 function makeRow() {

@@ -7,6 +7,7 @@ import { sayProblem } from "./toasts.js";
 
 const DAY_MS = 86_400_000;
 const MONTH_DAYS = 30;
+const SAVED_MS = 60_000; // by then the browser has it
 
 export function openExport() {
   const day = (/** @type {number} */ ms) => new Date(ms).toLocaleDateString("en-CA");
@@ -24,6 +25,7 @@ export function openExport() {
     try {
       const href = await fileAddress(`/export.csv?${query}`);
       el("a", { href, download: `copytrade-${from.value}-${until.value}.csv` }).click();
+      setTimeout(() => URL.revokeObjectURL(href), SAVED_MS);
       dialog.close();
     } catch (error) {
       sayProblem(error, _("The history could not be exported"));

@@ -7,8 +7,13 @@ import { store } from "../store.js";
 
 export function gaps() {
   const list = el("div.scroll");
+  let newest = -1;
   const load = async () => {
-    if (!store.engine.connected) return;
+    if (!store.engine.connected) {
+      newest = -1;
+      if (!list.children.length) fillWith(list, el("p.quiet", {}, _("Not known at the moment.")));
+      return;
+    }
     try {
       const { items } = await get("/gaps");
       fillWith(
@@ -16,10 +21,14 @@ export function gaps() {
         items.length ? items.map(row) : el("p.quiet", {}, _("The leader has been heard without interruption.")),
       );
     } catch {
+      newest = -1;
       fillWith(list, el("p.quiet", {}, _("Not known at the moment.")));
     }
   };
-  let newest = -1;
+  // Another engine may have others behind the same number.
+  store.when(["snapshot"], () => {
+    newest = -1;
+  });
   store.when(["feed", "snapshot"], () => {
     const last =
       store.feed.find((entry) => entry.kind === "gap" || entry.kind === "leader" || entry.data?.what === "gap_read")
@@ -36,11 +45,16 @@ function row(gap) {
   const { since, until } = gap;
   const seconds = until ? (Date.parse(until) - Date.parse(since)) / 1000 : null;
   const told = [
-    _("Orders found afterwards: %(count)s", { count: format.count(gap.found) }),
+    gap.found || gap.outcome !== "LEFT"
+      ? _("Orders found afterwards: %(count)s", { count: format.count(gap.found) })
+      : "",
     gap.copied ? _("copied: %(count)s", { count: format.count(gap.copied) }) : "",
     gap.missed ? _("too old to be copied: %(count)s", { count: format.count(gap.missed) }) : "",
     Object.keys(gap.unexplained ?? {}).length ? _("a balance remains unexplained") : "",
+    gap.outcome === "UNCHECKED" ? _("not provable: no balance from before it") : "",
+    gap.outcome === "LEFT" ? _("not read: another leader was set") : "",
   ].filter(Boolean);
+  const isBad = gap.missed || ["UNEXPLAINED", "UNCHECKED", "LEFT"].includes(gap.outcome);
   return el(
     "div.gap-row",
     {},
@@ -48,7 +62,7 @@ function row(gap) {
     el("span", {}, format.seconds(seconds)),
     el(
       "span",
-      { className: told.length > 2 ? "warn" : "muted", title: sentence(gap.reason_kind, { ...gap }) },
+      { className: isBad ? "warn" : "muted", title: sentence(gap.reason_kind, { ...gap }) },
       gap.open ? _("still going on") : told.join(_(", ")),
     ),
   );

@@ -32,8 +32,12 @@ function draw() {
   );
   const panel = byId("leader");
   const hadFocus = panel.contains(document.activeElement);
-  fillWith(panel, head, leader ? filled(leader) : empty());
+  fillWith(panel, head, leader ? filled(leader) : store.status ? empty() : notKnown());
   if (hadFocus) panel.querySelector("button")?.focus();
+}
+
+function notKnown() {
+  return el("p.quiet", {}, _("Not known at the moment."));
 }
 
 function empty() {

@@ -70,7 +70,7 @@ export function openShare(event) {
     [_("Time"), format.full(event.t)],
     ...Object.entries(event.estimates ?? {}).map(([name, value]) => [
       _("Balance before, by %(name)s", { name: howWord(name) }),
-      `${value}`,
+      `${format.exact(value)} ${event.type === "BUY" ? quote : base}`,
     ]),
   ];
   const dialog = openDialog({

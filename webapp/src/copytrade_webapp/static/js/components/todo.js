@@ -33,7 +33,10 @@ export function todo() {
 /** @param {any} list @param {ReturnType<typeof whatNeedsAPerson>} found */
 function draw(list, { settle, groups, shares, count }) {
   const top = list.scrollTop;
-  if (!count) return fillWith(list, el("p.quiet", {}, _("Nothing waits for you.")));
+  if (!count) {
+    const none = store.status ? _("Nothing waits for you.") : _("Not known at the moment.");
+    return fillWith(list, el("p.quiet", {}, none));
+  }
   fillWith(
     list,
     shares.map(shareGroup),
