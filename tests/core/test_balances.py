@@ -35,6 +35,14 @@ def test_nothing_is_known_of_an_account_that_nobody_spoke_of(book):
     assert not book.is_pushed("anna")
 
 
+def test_the_newest_that_is_known_may_be_a_fill(book):
+    assert book.newest_ms("anna") == 0
+    book.state("anna", snapshot(1000, complete=True, source=READ, USDT="500", BTC="1"))
+    assert book.newest_ms("anna") == 1000
+    book.fills("anna", "7", Side.BUY, BTC_USDT, [fill("1", "100", "1", time_ms=5000)])
+    assert book.newest_ms("anna") == 5000
+
+
 def test_what_was_read_is_shown_with_its_age_and_source(book, clock):
     book.state("anna", snapshot(1000, complete=True, source=READ, USDT=("500.25", "10"), BTC="0.5"))
     clock.advance(3.2)

@@ -237,3 +237,42 @@ def test_what_was_placed_while_nobody_listened_is_found_although_the_clock_was_p
         assert closed_gaps(trader)[0].found == 1
     assert book.state is not LeaderOrderState.COPIED
     assert book.reason
+
+
+def test_an_order_that_nobody_heard_is_found_although_the_leader_was_set_by_a_clock_that_was_put_back(world, tmp_path):
+    world.skew_ms = 120_000
+    with copying(world, tmp_path):
+        pass
+    world.skew_ms = 0
+    world.holders["leader"].updated_ms = world.now_ms() - 1000
+    with copying(world, tmp_path) as trader:
+        silence(world)
+        until(lambda: not trader.get_leader().connected)
+        order = world.leader_trades("leader", Side.BUY, quote="500")
+        silence(world, False)
+
+        assert closed_book(trader, order.exchange_order_id).state is LeaderOrderState.UNDECIDED
+        assert closed_gaps(trader)[0].found == 1
+
+
+def test_an_order_is_left_to_a_person_also_when_the_clock_has_passed_the_start_again(world, tmp_path):
+    world.skew_ms = -600_000
+    with copying(world, tmp_path):
+        pass
+    world.skew_ms = 0
+    with copying(world, tmp_path) as trader:
+        trader.stop_copying()
+        trader.start_copying()
+        clock, back = trader._watcher.opened.clock, trader._watcher.opened.clock.put_back
+        started_ms = trader._vault.copying_since_ms
+        world.skew_ms = -1500
+        world.holders["leader"].updated_ms = world.now_ms() - 1
+        trader._exchanges.remeasure(trader._watcher.opened)
+        until(lambda: clock.put_back > back)
+        trader._watcher._decide_pending, decide = lambda: None, trader._watcher._decide_pending
+        order = world.leader_trades("leader", Side.BUY, quote="500")
+        until(lambda: world.now_ms() > started_ms)
+        trader._watcher._decide_pending = decide
+
+        assert order.created_ms < started_ms
+        assert closed_book(trader, order.exchange_order_id).state is LeaderOrderState.UNDECIDED

@@ -9,9 +9,10 @@ import pytest
 
 from copytrade_core import Side
 from copytrade_core.copying.gate import HALT
-from copytrade_core.errors import VaultError
-from copytrade_core.views import AccountState, CopyState
-from memory_exchange import MemoryExchange, closed_book, engine, keys
+from copytrade_core.errors import Conflict, VaultError
+from copytrade_core.leader import gaps
+from copytrade_core.views import AccountState, CopyState, LeaderOrderState
+from memory_exchange import MemoryExchange, closed_book, engine, keys, until
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_a_halt_that_begins_while_another_ends_keeps_everything_shut(trader, mon
 @pytest.mark.parametrize(
     ("press", "reason_kind"),
     [
-        (lambda trader, anna: trader.stop_copying(), "stopped"),
+        (lambda trader, anna: trader.stop_copying(), "copying_stopped"),
         (lambda trader, anna: trader.pause_account(anna), "paused"),
     ],
     ids=["stop", "pause"],
@@ -119,22 +120,76 @@ def test_a_stop_or_a_pause_holds_where_it_cannot_be_remembered(world, trader, tm
 
     order = world.leader_trades("leader", Side.BUY, quote="1000")
 
-    (copy,) = closed_book(trader, order.exchange_order_id).copies
-    assert (copy.state, copy.reason_kind) == (CopyState.SKIPPED, reason_kind)
+    book = closed_book(trader, order.exchange_order_id)
+    assert [each.reason_kind for each in (book, *book.copies)][-1] == reason_kind
     assert world.holders["anna"].sent == []
 
 
-def test_a_stop_that_could_not_be_remembered_is_taken_back_by_a_start(world, trader, monkeypatch):
-    def refuse(*_):
-        raise VaultError("the vault cannot be written")
+def refuse(*_, **__):
+    raise VaultError("the vault cannot be written")
 
+
+def test_a_stop_that_could_not_be_remembered_is_taken_back_by_a_start(world, trader, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(trader._vault, "set_copying", refuse)
         with pytest.raises(VaultError):
             trader.stop_copying()
+    assert not trader.status().running
+    while_stopped = world.leader_trades("leader", Side.BUY, quote="1000")
+    ignored = closed_book(trader, while_stopped.exchange_order_id)
 
     assert trader.start_copying()
 
     order = world.leader_trades("leader", Side.BUY, quote="1000")
     (copy,) = closed_book(trader, order.exchange_order_id).copies
     assert copy.state is CopyState.FILLED
+    assert (ignored.state, ignored.copies) == (LeaderOrderState.IGNORED, ())
+
+
+def test_what_was_placed_during_a_stop_that_could_not_be_remembered_is_not_copied_when_it_is_found_later(
+    world, trader, monkeypatch
+):
+    monkeypatch.setattr(gaps, "PROOF_SEC", 0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(trader._vault, "set_copying", refuse)
+        with pytest.raises(VaultError):
+            trader.stop_copying()
+    for stream in world.streams:
+        stream.is_silent = True
+    until(lambda: not trader.get_leader().connected)
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    until(lambda: world.now_ms() > order.created_ms + 50)
+    trader.start_copying()
+    for stream in world.streams:
+        stream.is_silent = False
+
+    assert closed_book(trader, order.exchange_order_id).state is LeaderOrderState.IGNORED
+    assert world.holders["anna"].sent == []
+
+
+def test_a_pause_that_could_not_be_remembered_outlasts_what_else_changes_the_account(world, trader, monkeypatch):
+    (anna,) = trader.list_accounts()
+    with monkeypatch.context() as patch:
+        patch.setattr(trader._vault, "update_account", refuse)
+        with pytest.raises(VaultError):
+            trader.pause_account(anna.id)
+    trader.verify_account(anna.id)
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    (copy,) = closed_book(trader, order.exchange_order_id).copies
+    assert (copy.state, copy.reason_kind) == (CopyState.SKIPPED, "paused")
+
+    trader.resume_account(anna.id)
+
+    order = world.leader_trades("leader", Side.BUY, quote="1000")
+    (copy,) = closed_book(trader, order.exchange_order_id).copies
+    assert copy.state is CopyState.FILLED
+
+
+def test_no_share_is_spent_on_a_stop_that_could_not_be_remembered(trader, monkeypatch):
+    monkeypatch.setattr(trader._vault, "set_copying", refuse)
+    with pytest.raises(VaultError):
+        trader.stop_copying()
+
+    with pytest.raises(Conflict) as caught:
+        trader._decisions.share(None, None, None, "a test")
+    assert caught.value.kind == "copying_stopped"

@@ -73,9 +73,11 @@ class ExchangeClock:
 
     def not_after_now(self, time_ms: int) -> int:
         """Return *time_ms*, or the time now where that is later: a stamp from before the clock was put back."""
-        if not self.is_known or time_ms <= self.latest_ms() + STAMP_AHEAD_MS:
-            return time_ms
-        return self.now_ms()
+        return self.now_ms() if self.is_yet_to_come(time_ms) else time_ms
+
+    def is_yet_to_come(self, time_ms: int) -> bool:
+        """Whether *time_ms* is certainly later than now: what bears it is from before the clock was put back."""
+        return self.is_known and time_ms > self.latest_ms() + STAMP_AHEAD_MS
 
     def passed_twice(self, time_ms: int) -> bool:
         """Whether *time_ms* may have come twice at the exchange: what it stamped so cannot be put in order."""

@@ -176,6 +176,7 @@ class CopyTrader(TraderApi):
             settings=settings,
             secret=self._secret,
             was_restored=lambda: self._reconciler.was_restored,
+            is_copying=self._is_copying,
         )
         self._reconciler = Reconciler(
             clock=self._clock,
@@ -412,8 +413,7 @@ class CopyTrader(TraderApi):
 
     def start_copying(self) -> bool:
         with self._switch:
-            if self._vault.copying:
-                self._gate.open(EVERYBODY)  # a stop that could not be remembered may have shut it
+            if self._is_copying():
                 return True
             watcher = self._watcher
             if watcher is None:
@@ -442,6 +442,10 @@ class CopyTrader(TraderApi):
         self._feed.publish("copying", "copying was stopped", what="copying_stopped", running=False)
         return False
 
+    def _is_copying(self) -> bool:
+        """Whether orders are copied: a stop that could not be remembered is a stop until the next start."""
+        return self._vault.copying and not self._gate.is_shut(EVERYBODY)
+
     # --- looking ---
 
     def status(self, with_followers: bool = True) -> StatusView:
@@ -453,9 +457,9 @@ class CopyTrader(TraderApi):
         needs_person += sum(order.state is LeaderOrderState.UNDECIDED for order in recent)
         ready, accounts = self._accounts.ready()
         return StatusView(
-            running=self._vault.copying,
+            running=self._is_copying(),
             symbol=str(self._settings.symbol),
-            copying_since=wall_text(self._vault.copying_since_ms) if self._vault.copying else "",
+            copying_since=wall_text(self._vault.copying_since_ms) if self._is_copying() else "",
             engine_since=self._since,
             halts=self._halts.all(),
             starting=StartingView(ready=ready, accounts=accounts) if ready < accounts else None,
@@ -482,7 +486,7 @@ class CopyTrader(TraderApi):
         final = {state for state in CopyState if state.is_final}
         needs_person = copies.get(CopyState.NEEDS_PERSON, 0)
         return MetricsView(
-            running=self._vault.copying,
+            running=self._is_copying(),
             halted=bool(self._halts.all()),
             leader_connections=leader.connections if leader else 0,
             unsettled=sum(count for state, count in copies.items() if state not in final) - needs_person,
@@ -588,7 +592,7 @@ class CopyTrader(TraderApi):
                 "leader": self._key_care.leader_warnings(),
                 **{f"account {each.record.name}": self._key_care.warnings(each.id) for each in self._accounts.all()},
             },
-            is_copying=self._vault.copying,
+            is_copying=self._is_copying(),
             needs_person=self.status(with_followers=False).needs_person,
         )
 
@@ -654,7 +658,7 @@ class CopyTrader(TraderApi):
             key_fingerprint=record.key_fingerprint,
             on_death=self._thread_died,
             decided=self._decided,
-            copying_since_ms=lambda: self._vault.copying_since_ms if self._vault.copying else None,
+            copying_since_ms=lambda: self._vault.copying_since_ms if self._is_copying() else None,
         )
         self._watcher.start()
         return self._watcher

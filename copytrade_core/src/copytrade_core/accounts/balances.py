@@ -101,8 +101,7 @@ class BalanceBook:
         """Return the latest stamp (exchange time) of what is known of an account's balances; 0: nothing is."""
         with self._lock:
             account = self._accounts.get(account_id)
-            newest = [account.ledger.newest(asset) for asset in self._tracked] if account else []
-            return max((figure.time_ms for figure in newest if figure is not None), default=0)
+            return account.ledger.newest_ms() if account else 0
 
     def needs_reading(self, account_id: AccountId, max_age_sec: float) -> bool:
         """Whether an order of this account must read first: its figures are old and no live stream vouches for them."""

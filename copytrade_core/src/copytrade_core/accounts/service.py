@@ -44,6 +44,8 @@ from .balances import BalanceBook
 from .key_rights import key_warnings, refuse_excess
 from .others import tag_of
 
+PAUSED = ("paused", "the account is paused")
+
 log = logging.getLogger(__name__)
 
 NAME_LIMIT = 80
@@ -78,7 +80,7 @@ class Follower:
         if self.record.status != "VERIFIED":
             return "not_verified", self.not_verified or "the exchange has not been asked about this account's key yet"
         if self.record.paused:
-            return "paused", "the account is paused"
+            return PAUSED
         return None
 
 
@@ -133,6 +135,7 @@ class AccountService:
         self._leader_clock = leader_clock
         self._lock = threading.RLock()  # guards the two maps; never held over I/O
         self._gate_lock = threading.Lock()  # one change of the gate at a time
+        self._held: set[AccountId] = set()  # paused, and not (yet) remembered to be
         self._followers: dict[AccountId, Follower] = {}
         self._streams: dict[OpenExchange, UserStream | None] = {}
         self._verify_due_ns: dict[AccountId, int] = {}
@@ -321,8 +324,12 @@ class AccountService:
         """Returns when no new order of this account can leave."""
         follower = self.find(account_id)
         # First of all: it holds even where it cannot be remembered.
-        self._gate.shut(follower.id, "paused", "the account is paused")
+        with self._gate_lock:
+            self._held.add(follower.id)
+            self._gate.shut(follower.id, *PAUSED)
         self._replace(self._vault.update_account(follower.id, None, paused=True))
+        with self._gate_lock:
+            self._held.discard(follower.id)
         self._tell(follower.record, "account_paused", f"{follower.record.name} was paused")
 
     def resume(self, account_id: str) -> None:
@@ -330,7 +337,10 @@ class AccountService:
         follower = self.find(account_id)
         clock = self._dating_clock(follower.opened)
         resumed_ms = clock.latest_ms()
-        self._replace(self._vault.update_account(follower.id, None, paused=False, resumed_ms=resumed_ms))
+        resumed = self._vault.update_account(follower.id, None, paused=False, resumed_ms=resumed_ms)
+        with self._gate_lock:
+            self._held.discard(follower.id)
+        self._replace(resumed)
         self._tell(follower.record, "account_resumed", f"{follower.record.name} was resumed")
         clock.wait_until_past(resumed_ms)  # whoever sees this return may count on the next order
 
@@ -551,10 +561,11 @@ class AccountService:
             follower = self.get(account_id)
             if follower is None:
                 return
-            if follower.refusal is None:
+            refusal = follower.refusal or (PAUSED if follower.id in self._held else None)
+            if refusal is None:
                 self._gate.open(follower.id)
             else:
-                self._gate.shut(follower.id, *follower.refusal)
+                self._gate.shut(follower.id, *refusal)
 
     def _remove_runtime(self, account_id: AccountId) -> None:
         with self._lock:

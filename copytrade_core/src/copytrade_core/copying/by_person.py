@@ -59,6 +59,7 @@ class Decisions:
         settings: Settings,
         secret: bytes,
         was_restored: Callable[[], bool],
+        is_copying: Callable[[], bool],
     ) -> None:
         """*was_restored*: whether the journal was put back from a backup, and may not know all that was sent."""
         self._clock = clock
@@ -73,6 +74,7 @@ class Decisions:
         self._checks_minimums = settings.check_minimums
         self._secret = secret
         self._was_restored = was_restored
+        self._is_copying = is_copying
 
     def settle(self, copy_id: str, executed: bool, exchange_order_id: str, by: str) -> CopyView:
         """See `TraderApi.settle_copy`. The exchange is asked in either case: it has the last word."""
@@ -157,7 +159,7 @@ class Decisions:
         """See `TraderApi.decide_share`."""
         if halt := self._halts.of_all():
             raise EngineHalted(_halted(halt))
-        if not self._vault.copying:
+        if not self._is_copying():
             # All rows would end SKIPPED, and the share would be spent on them.
             raise Conflict(STOPPED, kind="copying_stopped")
         created_ms, copies, share = self._copies_at(order, share, leader)
@@ -274,7 +276,7 @@ class Decisions:
         """Return kind and sentence of why nothing can leave for an account now; ``None``: it can."""
         if halt := self._halts.of_all() or self._halts.of(f"{exchange}/{env}"):
             return "halted", _halted(halt)
-        if not self._vault.copying:
+        if not self._is_copying():
             return "copying_stopped", STOPPED
         follower = self._accounts.get(account_id)
         return ("removed", "the account was removed") if follower is None else follower.refusal

@@ -44,6 +44,11 @@ class CopyGate(Gate):
         with self._changed:
             self._shut.pop(key, None)
 
+    def is_shut(self, key: str) -> bool:
+        """Whether this very key is shut, whatever the others are."""
+        with self._changed:
+            return key in self._shut
+
     def reason(self, account_id: str) -> tuple[str, str] | None:
         """Return kind and sentence of what keeps this account's orders in; ``None``: they may leave."""
         with self._changed:

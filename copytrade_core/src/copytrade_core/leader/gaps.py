@@ -347,7 +347,8 @@ class GapRecovery:
             self._exchanges.ready(self._opened)
             started_ms = self._opened.clock.now_ms()
             # Where the clock was put back, since_ms may be yet to come, and says nothing of how long ago it was.
-            look_back_ms = LOOK_BACK_MS if since_ms + LOOK_BACK_MS <= started_ms else LONGEST_MS
+            is_known = not self._opened.clock.is_yet_to_come(since_ms + LOOK_BACK_MS)
+            look_back_ms = LOOK_BACK_MS if is_known else LONGEST_MS
             # The orders first: whatever fills between the two reads is in the balance and comes by stream besides.
             orders = self.read_orders(min(since_ms, started_ms - look_back_ms))
             snapshot = self._connector.balances(urgent=True)

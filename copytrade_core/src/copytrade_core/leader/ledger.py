@@ -231,6 +231,12 @@ class BalanceLedger:
         asset = self._assets.get(name)
         return asset.figures()[-1].absolute if asset and asset.absolutes else None
 
+    def newest_ms(self) -> int:
+        """Return the latest stamp of all that is known, of figures and of what changed since; 0: nothing is."""
+        stamps = [absolute.time_ms for asset in self._assets.values() for absolute in asset.absolutes[-1:]]
+        stamps += [delta.moment.time_ms for asset in self._assets.values() for delta in asset.deltas[-1:]]
+        return max(stamps, default=0)
+
     def has_deltas_after_newest(self, name: str) -> bool:
         """Whether `free` is worked out from fills rather than stated by the exchange."""
         asset = self._assets.get(name)

@@ -497,7 +497,7 @@ class LeaderWatcher:
         asset = self._symbol.quote if order.side is Side.BUY else self._symbol.base
         estimates = self._estimates(order)
         since_ms, refusal = self._placed_before(order)
-        if refusal is not None and since_ms is not None and self.opened.clock.not_after_now(since_ms) != since_ms:
+        if refusal is not None and since_ms is not None and self._has_no_order(since_ms, order.created_ms):
             reason = f"the exchange's clock was put back: nobody knows whether {refusal.reason}"
             return self._undecided(order, asset, estimates, reason)
         if refusal is not None:
@@ -548,6 +548,16 @@ class LeaderWatcher:
         else:
             return since_ms, None
         return since_ms, Decision(state=LeaderOrderState.IGNORED, reason_kind=kind, reason=reason)
+
+    def _has_no_order(self, since_ms: int, time_ms: int) -> bool:
+        """Whether the exchange's clock was put back so that nobody knows which of the two was first."""
+        clock = self.opened.clock
+        return clock.is_yet_to_come(since_ms) or (clock.passed_twice(since_ms) and clock.passed_twice(time_ms))
+
+    def _is_of_another_time(self, time_ms: int) -> bool:
+        """Whether something is from before this account led, as far as that is known."""
+        since_ms = self._gaps.leading_since_ms
+        return time_ms <= since_ms and not self._has_no_order(since_ms, time_ms)
 
     def _needs_to_be_confirmed(self, order: FoldedOrder) -> bool:
         """Whether the figure from before an order may lack what nobody told of: only one from after it shows that.
@@ -660,7 +670,7 @@ class LeaderWatcher:
 
     def is_unheard(self, report: OrderReport) -> bool:
         rules, identity = self.opened.rules, (report.exchange_order_id, report.created_ms)
-        if rules is None or identity in self._decided_before or report.created_ms <= self._gaps.leading_since_ms:
+        if rules is None or identity in self._decided_before or self._is_of_another_time(report.created_ms):
             return False
         return not self._fold.has_heard_of((rules.exchange_symbol, *identity))
 
@@ -679,7 +689,7 @@ class LeaderWatcher:
             key = (rules.exchange_symbol, report.exchange_order_id, report.created_ms)
             if self._fold.knows(key) or (report.exchange_order_id, report.created_ms) in self._decided_before:
                 continue
-            if report.created_ms <= self._gaps.leading_since_ms:
+            if self._is_of_another_time(report.created_ms):
                 continue  # from before this account led
             kind = "MARKET" if report.is_market else "LIMIT"
             progress = self._fold.read_back(
@@ -722,7 +732,7 @@ class LeaderWatcher:
         """Whether what was replayed bears stamps that are yet to come: the clock was put back since."""
         newest = (self._ledger.newest(asset) for asset in (self._symbol.quote, self._symbol.base))
         stamps = [self._newest.time_ms, *(figure.time_ms for figure in newest if figure is not None)]
-        return any(self.opened.clock.not_after_now(time_ms) != time_ms for time_ms in stamps)
+        return any(map(self.opened.clock.is_yet_to_come, stamps))
 
     # --- watching over it ---
 
