@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from copytrade_core import BalanceSource, NotSent, OrderStatus, Side, StreamDown, StreamUp
+from copytrade_core.connector import StreamFrame
 from copytrade_core.errors import ExchangeError
 from copytrade_core.leader import gaps
 from copytrade_core.leader import watcher as leader_watcher
@@ -409,3 +410,18 @@ def test_an_order_that_began_before_a_long_gap_is_not_given_up_before_the_gap_wa
     restore(world)
 
     assert closed_book(trader, order.exchange_order_id).state is COPIED
+
+
+def test_what_two_silent_connections_missed_is_part_of_the_share_that_a_new_socket_tells_of(world, trader):
+    first = world.leader_trades("leader", Side.BUY, quote="1000")
+    closed_book(trader, first.exchange_order_id)
+    missed = unheard_order(world, "leader", Side.BUY, quote=D(4000))
+    # A socket takes over from a silent one; the balance after its first order is lost.
+    second = world.fill(world.holders["leader"], Side.BUY, quote=D(1000))
+    stream = next(each for each in world.streams if "leader" in each.accounts)
+    for event in world.reports(second):
+        account_id, now_ns = stream.accounts["leader"], time.monotonic_ns()
+        stream.sink(StreamFrame(account_id=account_id, connection=f"{stream.name}#2", received_ns=now_ns, event=event))
+
+    assert closed_book(trader, second.exchange_order_id).share == Fraction(1, 5)
+    assert closed_book(trader, missed.exchange_order_id).share == Fraction(4, 9)

@@ -145,6 +145,11 @@ class GapRecovery:
         return None if self._gap is None else self._gap.id
 
     @property
+    def is_reading(self) -> bool:
+        """Whether it is being asked what was missed: until then what is known may lack it."""
+        return self._is_reading
+
+    @property
     def is_too_long(self) -> bool:
         """Whether the gap is so long that what is found in it is only listed."""
         gap = self._gap

@@ -148,6 +148,7 @@ class LeaderWatcher:
         self._pending: list[_Pending] = []
         self._unconfirmed: list[_Unconfirmed] = []
         self._frames: list[tuple[str, StreamFrame]] = []  # with the stream that each came by
+        self._heard_by: set[str] = set()  # the connections that anything came by
         self._seen: deque[str] = deque(maxlen=20_000)
         self._seen_set: set[str] = set()
         self._delta_numbers = itertools.count()
@@ -332,6 +333,8 @@ class LeaderWatcher:
         frames, self._frames = self._frames, []
         events: list[tuple[str, StreamFrame]] = []
         for stream, frame in frames:
+            is_first = frame.connection not in self._heard_by
+            self._heard_by.add(frame.connection)
             if isinstance(frame.event, StreamUp):
                 text = f"{frame.connection} hears the leader"
                 self._feed.publish("leader", text, what="leader_connection_up", connection=frame.connection)
@@ -342,6 +345,9 @@ class LeaderWatcher:
                 self._feed.publish("leader", text, what="leader_connection_down", **down)
                 self._gaps.connection_down(stream)
             else:
+                if is_first:
+                    # A socket that has taken over from another one: that one may have been silent while it lived.
+                    self._gaps.connection_up(stream)
                 key = self._key(frame.event)
                 if key not in self._seen_set:
                     self._see(key)
@@ -511,6 +517,8 @@ class LeaderWatcher:
             return None
         chosen = choose(estimates)
         if estimates.undone is None and self._needs_to_be_confirmed(order):
+            chosen = None
+        if estimates.undone is None and self._gaps.is_reading and not pending.was_resolved:
             chosen = None
         if chosen is None and not pending.was_resolved:
             pending.is_resolving = True
