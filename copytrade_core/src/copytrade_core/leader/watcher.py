@@ -209,11 +209,6 @@ class LeaderWatcher:
         """Return the time at the leader's exchange; ``None`` while it is not known."""
         return self.opened.clock.now_ms() if self.opened.clock.is_known else None
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether the leader's events are being heard now, and nothing was missed so far."""
-        return self._gaps.is_caught_up and self._proven_connections() > 0
-
     def view(self) -> LeaderView:
         proofs = self.proofs()
         now = self._clock.monotonic_ns()
